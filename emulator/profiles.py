@@ -1,0 +1,131 @@
+"""What the YAML files may say: links, devices, testbeds and experiments.
+
+These are the words of the files and nothing else: no file is read here (see `library`), nothing is computed.
+"""
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from emulator.units import Rate, Share, Size, Throughput, Time
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
+ProgramName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+
+
+class Profile(BaseModel):
+    """What every file may say, and how strictly it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True)
+
+    name: str = Field(default="", description="the file's name without its suffix; set when the file is read")
+    description: str = ""
+
+
+class Channel(BaseModel):
+    """One direction of a link."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True)
+
+    rate: Rate = Field(gt=0)
+    delay: Time = Field(default=0.0, ge=0, lt=math.inf, description="one way")
+    jitter: Time = Field(default=0.0, ge=0, lt=math.inf, description="standard deviation of the delay")
+    loss: Share = Field(default=0.0, ge=0, lt=1, description="share of the packets lost")
+    queue: Size = Field(default=64 * 2**20, gt=0, description="what may wait before a sender has to")
+
+
+class LinkProfile(Profile):
+    """How a node reaches the network: `up` away from it, `down` towards it."""
+
+    source: str = Field(min_length=1, description="where the figures come from")
+    up: Channel
+    down: Channel
+
+
+class DeviceProfile(Profile):
+    """A node's hardware, as far as it decides how long training takes and whether it fits."""
+
+    training: Throughput = Field(gt=0, description="sustained in single-precision training; 'unlimited': this host")
+    memory: Size = Field(gt=0)
+    source: str = Field(min_length=1, description="where the figures come from")
+
+
+class NodeSpec(BaseModel):
+    """One node of a testbed, or `count` equal ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    role: Name
+    name: Name | None = None
+    count: int = Field(default=1, ge=1, le=10_000)
+    device: Name | str | DeviceProfile
+    link: Name | str | LinkProfile
+
+    @model_validator(mode="after")
+    def _one_name_for_one_node(self) -> "NodeSpec":
+        if self.name is not None and self.count > 1:
+            raise ValueError(f"name '{self.name}' cannot be shared by {self.count} nodes: leave out name or count")
+        if self.name == "controller":
+            raise ValueError("the name 'controller' is taken by edgebed itself: choose another")
+        return self
+
+
+class Testbed(Profile):
+    """The nodes, each with its device and its link."""
+
+    __test__ = False  # not a test class, whatever its name
+
+    nodes: list[NodeSpec] = Field(min_length=1)
+
+
+class Deadlines(BaseModel):
+    """How long edgebed waits, in seconds of this host's time, before it names who is missing and stops."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start: Time = Field(default=120.0, gt=0, lt=math.inf, description="for every node to appear")
+    message: Time = Field(default=600.0, gt=0, lt=math.inf, description="for a message a program waits for")
+    run: Time = Field(default=6 * 3600.0, gt=0, lt=math.inf, description="for one algorithm to finish")
+    silence: Time = Field(default=15.0, gt=0, lt=math.inf, description="of a node whose heartbeat stops")
+
+
+class Bus(BaseModel):
+    """Where the hub listens, and what it accepts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    port: int = Field(default=0, ge=0, le=65535, description="on the loopback interface; 0: any free one")
+    max_message: Size = Field(default=256 * 2**20, ge=1024, lt=2**40)
+
+
+class Experiment(Profile):
+    """What runs on which testbed."""
+
+    testbed: Name | str | Testbed
+    programs: dict[Name, ProgramName] = Field(min_length=1, description="the program of each role")
+    algorithms: list[Name] = Field(default_factory=list, description="run one after the other; empty: one run")
+    rounds: int = Field(default=1, ge=1)
+    seed: int = Field(default=1, ge=0, lt=2**31)
+    target_accuracy: Share | None = Field(default=None, gt=0, le=1)
+    time_scale: Literal["auto"] | float = Field(
+        default=1.0, description="emulated time runs this many times slower than the host's; a plain number"
+    )
+    deadlines: Deadlines = Deadlines()
+    bus: Bus = Bus()
+    workload: dict[str, Any] = Field(default_factory=dict, description="handed to the programs as it is")
+
+    @field_validator("time_scale")
+    @classmethod
+    def _scale_is_possible(cls, value: Literal["auto"] | float) -> Literal["auto"] | float:
+        if value != "auto" and not 0 < value <= 1e6:
+            raise ValueError("time_scale must lie above 0 and at most at 1e6, or be 'auto'")
+        return value
+
+    @field_validator("algorithms")
+    @classmethod
+    def _each_algorithm_once(cls, value: list[str]) -> list[str]:
+        twice = sorted({name for name in value if value.count(name) > 1})
+        if twice:
+            raise ValueError(f"listed twice: {', '.join(twice)}")
+        return value
