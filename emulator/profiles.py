@@ -6,12 +6,25 @@ These are the words of the files and nothing else: no file is read here (see `li
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from emulator.units import Rate, Share, Size, Throughput, Time
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 ProgramName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+
+
+def _name_or_profile(value: object) -> str:
+    return "name" if isinstance(value, str) else "profile"
 
 
 class Profile(BaseModel):
@@ -51,6 +64,14 @@ class DeviceProfile(Profile):
     source: str = Field(min_length=1, description="where the figures come from")
 
 
+DeviceRef = Annotated[
+    Annotated[str, Tag("name")] | Annotated[DeviceProfile, Tag("profile")], Discriminator(_name_or_profile)
+]
+LinkRef = Annotated[
+    Annotated[str, Tag("name")] | Annotated[LinkProfile, Tag("profile")], Discriminator(_name_or_profile)
+]
+
+
 class NodeSpec(BaseModel):
     """One node of a testbed, or `count` equal ones."""
 
@@ -59,8 +80,8 @@ class NodeSpec(BaseModel):
     role: Name
     name: Name | None = None
     count: int = Field(default=1, ge=1, le=10_000)
-    device: Name | str | DeviceProfile
-    link: Name | str | LinkProfile
+    device: DeviceRef
+    link: LinkRef
 
     @model_validator(mode="after")
     def _one_name_for_one_node(self) -> "NodeSpec":
@@ -77,6 +98,11 @@ class Testbed(Profile):
     __test__ = False  # not a test class, whatever its name
 
     nodes: list[NodeSpec] = Field(min_length=1)
+
+
+TestbedRef = Annotated[
+    Annotated[str, Tag("name")] | Annotated[Testbed, Tag("profile")], Discriminator(_name_or_profile)
+]
 
 
 class Deadlines(BaseModel):
@@ -102,7 +128,7 @@ class Bus(BaseModel):
 class Experiment(Profile):
     """What runs on which testbed."""
 
-    testbed: Name | str | Testbed
+    testbed: TestbedRef
     programs: dict[Name, ProgramName] = Field(min_length=1, description="the program of each role")
     algorithms: list[Name] = Field(default_factory=list, description="run one after the other; empty: one run")
     rounds: int = Field(default=1, ge=1)

@@ -1,0 +1,224 @@
+"""The `Node` of a program that runs as a process on the bus."""
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import zmq
+
+from emulator.bus import wire
+from emulator.bus.endpoint import Endpoint
+from emulator.bus.system import lower_this_thread
+from emulator.bus.wire import Header, Kind
+from emulator.clock import Clock
+from emulator.device import stretched
+from emulator.errors import DeadlineExceeded, InputError
+from emulator.node import Array, Message, Work
+from emulator.timeline import Metric, Span
+from emulator.units import SIZE, show
+
+T = TypeVar("T")
+FLUSH_SECONDS = 0.25
+FLUSH_ENTRIES = 500
+
+
+class BusNode:
+    """A node on the bus, computing `stretched` or, on the host's own device, unthrottled."""
+
+    def __init__(self, endpoint: Endpoint, welcome: Mapping[str, Any]) -> None:
+        self.name = endpoint.name
+        self.role: str = welcome["role"]
+        self.peers: dict[str, list[str]] = welcome["peers"]
+        self.config: dict[str, Any] = welcome["config"]
+        self.round = 0
+        self._endpoint = endpoint
+        self._run: str = welcome["run"]
+        self._slowdown: float | None = welcome["slowdown"]
+        self._max_message: float = welcome["bus"]["max_message"]
+        self._window: float = welcome["bus"]["window"]
+        self._message_deadline: float = welcome["bus"]["message_deadline"]
+        self._known = {name for names in self.peers.values() for name in names}
+        self._clock = Clock()
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="device", initializer=lower_this_thread)
+        self._inbox: list[Message] = []
+        self._arrived = asyncio.Event()
+        self._outstanding: dict[int, int] = {}  # bytes of each message sent that has not left the up link
+        self._room = asyncio.Event()
+        self._sent = 0
+        self._telemetry: list[dict[str, Any]] = []
+        self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Pure-Python work would otherwise keep the event loop from its timers for 5 ms at a time.
+        sys.setswitchinterval(0.0005)
+
+    # -- the program's side
+
+    async def send(
+        self,
+        to: str,
+        kind: str,
+        fields: Mapping[str, Any] | None = None,
+        tensors: Mapping[str, Array] | None = None,
+        *,
+        off_clock: bool = False,
+    ) -> None:
+        if to not in self._known or to == self.name:
+            raise InputError(f"{self.name}: cannot send '{kind}' to '{to}': no such peer in this testbed")
+        nbytes = sum(array.nbytes for array in (tensors or {}).values())
+        if nbytes > self._max_message:
+            raise InputError(
+                f"{self.name}: '{kind}' to {to} has {show(nbytes, SIZE, 4)}, over the bus's limit of "
+                f"{show(self._max_message, SIZE, 4)}: raise bus.max_message in the experiment"
+            )
+        header = Header(Kind.DATA, self.name, to, kind, round=self.round, off_clock=off_clock)
+        header.fields = dict(fields or {})
+        if not off_clock:
+            await self._wait_for_room(to, nbytes)
+            self._sent += 1
+            header.number = self._sent
+            self._outstanding[header.number] = nbytes
+        header.sent = self._clock.now()
+        self._endpoint.send(header, tensors)
+
+    async def receive(
+        self, kind: str | None = None, sender: str | None = None, *, timeout: float | None = None
+    ) -> Message:
+        host_seconds = self._message_deadline if timeout is None else timeout * self._clock.scale
+        deadline = time.monotonic() + host_seconds
+        while True:
+            for index, message in enumerate(self._inbox):
+                if kind in (None, message.kind) and sender in (None, message.sender):
+                    return self._inbox.pop(index)
+            self._arrived.clear()
+            try:
+                await asyncio.wait_for(self._arrived.wait(), max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                what = f"'{kind}'" if kind else "message"
+                raise DeadlineExceeded(
+                    f"{self.name}: no {what} from {sender or 'any peer'} within {host_seconds:g} s of host time"
+                ) from None
+
+    async def compute(self, stage: str, fn: Callable[[], T], work: Work | None = None) -> T:
+        start = self._clock.now()
+        cpu, result = await asyncio.get_running_loop().run_in_executor(self._worker, _timed, fn)
+        due: float | None = None
+        if self._slowdown is None:
+            # What took the host t seconds is t emulated ones, whatever the scale.
+            took = (self._clock.now() - start) * self._clock.scale
+            await self._clock.sleep_until(start + took)
+        else:
+            due = start + stretched(cpu, self._slowdown)
+            await self._clock.sleep_until(due)
+        self._note(
+            Span(
+                run=self._run,
+                round=self.round,
+                node=self.name,
+                stage=stage,
+                start=start,
+                end=self._clock.now(),
+                due=due,
+                cpu=cpu,
+                mode="unthrottled" if due is None else "stretched",
+                flops=work.flops if work else None,
+            )
+        )
+        return result
+
+    async def off_clock(self, fn: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, fn)
+
+    def record(self, metric: str, value: float) -> None:
+        self._note(Metric(self._run, self.round, self.name, metric, float(value)))
+
+    # -- the process's side
+
+    async def run(self, program: Callable[[Any], Any]) -> None:
+        """Run `program` from the common start to its end, and deliver all it noted."""
+        await self._started
+        flushing = asyncio.create_task(self._flush_regularly())
+        try:
+            await program(self)
+        finally:
+            flushing.cancel()
+            self._flush()
+            self._worker.shutdown(wait=False, cancel_futures=True)
+
+    def on_message(self, header: Header, frames: list[zmq.Frame]) -> None:
+        """What the endpoint calls for each message from the hub."""
+        match header.kind:
+            case Kind.DATA:
+                self._take(header, frames)
+            case Kind.CREDIT:
+                self._outstanding.pop(header.fields["number"], None)
+                self._room.set()
+            case Kind.START:
+                self._clock = Clock(header.fields["scale"], header.fields["epoch"])
+                if not self._started.done():
+                    self._started.set_result(None)
+            case _:
+                pass
+
+    def _take(self, header: Header, frames: list[zmq.Frame]) -> None:
+        self._note(
+            Span(
+                run=self._run,
+                round=header.round,
+                node=header.sender,
+                stage=header.stage,
+                start=header.sent,
+                end=self._clock.now(),
+                bytes=header.nbytes,
+                peer=self.name,
+                due=header.due,
+                off_clock=header.off_clock,
+            )
+        )
+        tensors = wire.decode_tensors(header, frames)
+        self._inbox.append(Message(header.sender, header.stage, header.round, header.fields, tensors))
+        self._arrived.set()
+
+    async def _wait_for_room(self, to: str, nbytes: int) -> None:
+        """Wait until the message fits the up link's queue; one larger than the queue goes alone."""
+        if self._has_room(nbytes):
+            return
+        start = self._clock.now()
+        deadline = time.monotonic() + self._message_deadline
+        while not self._has_room(nbytes):
+            self._room.clear()
+            try:
+                await asyncio.wait_for(self._room.wait(), max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                raise DeadlineExceeded(
+                    f"{self.name}: its up link had no room for {show(nbytes, SIZE, 4)} to {to} "
+                    f"within {self._message_deadline:g} s of host time"
+                ) from None
+        self._note(Span(self._run, self.round, self.name, "wait", start, self._clock.now()))
+
+    def _has_room(self, nbytes: int) -> bool:
+        return not self._outstanding or sum(self._outstanding.values()) + nbytes <= self._window
+
+    def _note(self, entry: Span | Metric) -> None:
+        self._telemetry.append(entry.to_fields())
+
+    def _flush(self) -> None:
+        for at in range(0, len(self._telemetry), FLUSH_ENTRIES):
+            entries = self._telemetry[at : at + FLUSH_ENTRIES]
+            self._endpoint.send(Header(Kind.TELEMETRY, fields={"entries": entries}))
+        self._telemetry.clear()
+
+    async def _flush_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            self._flush()
+
+
+def _timed(fn: Callable[[], T]) -> tuple[float, T]:
+    """CPU seconds of this thread that `fn` took, and its result."""
+    assert threading.current_thread() is not threading.main_thread()
+    before = time.thread_time()
+    result = fn()
+    return time.thread_time() - before, result

@@ -1,0 +1,115 @@
+"""A node's socket on the bus: registers it, keeps its heartbeat, and brings what the hub has for it."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from emulator.bus import wire
+from emulator.bus.socket import Socket
+from emulator.bus.wire import Header, Kind, Tensors, WireError
+from emulator.errors import DeadlineExceeded, EdgebedError, Refused
+
+BEAT_SECONDS = 1.0
+LINGER_SECONDS = 5.0
+
+Handler = Callable[[Header, list[zmq.Frame]], None]
+
+
+class Endpoint:
+    """A DEALER connected to the hub.
+
+    `on_message(header, frames)` is called for everything from the hub but heartbeats; `frames` are the tensors'.
+    ZeroMQ reconnects by itself after the connection is lost; a hub that stays silent ends in `lost`.
+    """
+
+    def __init__(self, name: str, address: str, token: str, on_message: Handler) -> None:
+        self.name = name
+        self._address = address
+        self._token = token
+        self._on_message = on_message
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket: Socket | None = None
+        self._welcome: asyncio.Future[dict[str, Any]] | None = None
+        self._beats: asyncio.Task[None] | None = None
+        self._heard = time.monotonic()
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Ends with an exception when the hub refuses this node or falls silent."""
+
+    async def register(self, timeout: float) -> dict[str, Any]:
+        """Connect and register; returns the hub's welcome.
+
+        Raises `Refused` with the hub's reason, `DeadlineExceeded` when there is no answer in `timeout` seconds.
+        """
+        dealer = self._context.socket(zmq.DEALER)
+        # An identity of its own choosing survives a reconnection.
+        dealer.setsockopt(zmq.IDENTITY, uuid.uuid4().bytes)
+        dealer.setsockopt(zmq.SNDHWM, 0)
+        dealer.setsockopt(zmq.RCVHWM, 0)
+        dealer.setsockopt(zmq.RECONNECT_IVL, 50)
+        dealer.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        dealer.connect(self._address)
+        self._socket = Socket(dealer, self._receive)
+        self._welcome = asyncio.get_running_loop().create_future()
+        self.send(Header(Kind.REGISTER, fields={"token": self._token}))
+        try:
+            welcome = await asyncio.wait_for(self._welcome, timeout)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{self.name}: no answer from the hub at {self._address} within {timeout:g} s: is it running?"
+            ) from None
+        self._heard = time.monotonic()
+        self._beats = asyncio.create_task(self._beat(float(welcome["bus"]["silence"])))
+        return welcome
+
+    def send(self, header: Header, tensors: Tensors | None = None) -> None:
+        """Send a message to the hub. Raises `WireError` for what the bus cannot carry."""
+        assert self._socket is not None, "register first"
+        header.sender = self.name
+        self._socket.send(wire.encode(header, tensors))
+
+    def close(self) -> None:
+        """Leave the bus; what is already sent still goes out, for a few seconds at most."""
+        if self._beats is not None:
+            self._beats.cancel()
+        if self._socket is not None:
+            self._socket.close(LINGER_SECONDS)
+        self._context.term()
+        self.lost.cancel()
+
+    async def _beat(self, silence: float) -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            self.send(Header(Kind.BEAT))
+            quiet = time.monotonic() - self._heard
+            if quiet > silence:
+                self._fail(DeadlineExceeded(f"{self.name}: the hub at {self._address} is silent for {quiet:.0f} s"))
+                return
+
+    def _receive(self, frames: list[zmq.Frame]) -> None:
+        self._heard = time.monotonic()
+        try:
+            header = wire.unpack(frames[0].buffer)
+            wire.check_frames(header, [len(frame) for frame in frames[1:]], float("inf"))
+        except WireError as error:
+            self._fail(Refused(f"{self.name}: the hub at {self._address} does not speak this protocol: {error}"))
+            return
+        match header.kind:
+            case Kind.BEAT:
+                pass
+            case Kind.WELCOME:
+                if self._welcome is not None and not self._welcome.done():
+                    self._welcome.set_result(header.fields)
+            case Kind.REFUSED:
+                self._fail(Refused(f"{self.name}: refused by the hub: {header.fields.get('reason')}"))
+            case _:
+                self._on_message(header, frames[1:])
+
+    def _fail(self, error: EdgebedError) -> None:
+        if self._welcome is not None and not self._welcome.done():
+            self._welcome.set_exception(error)
+        elif not self.lost.done():
+            self.lost.set_exception(error)

@@ -1,0 +1,294 @@
+"""The hub: a ROUTER through which every message goes, and in which the links live.
+
+It runs in a process of its own, outside every CPU limit, so that a throttled node cannot distort its own network. It
+believes nobody: a frame that is no message of a registered node is dropped, and the controller told of the first of
+each peer.
+"""
+
+import asyncio
+import hmac
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import zmq
+
+from emulator.bus import wire
+from emulator.bus.socket import Socket
+from emulator.bus.system import die_with_parent, raise_priority
+from emulator.bus.wire import Header, Kind, WireError
+from emulator.clock import Clock, new_event_loop
+from emulator.errors import EdgebedError, InputError
+from emulator.network import Arrival, Network
+from emulator.plan import CONTROLLER, NodePlan, Plan
+from emulator.profiles import Bus
+
+BEAT_SECONDS = 1.0
+MAX_HEADER = 4 * 2**20
+"""Bytes of a header frame: a telemetry message carries a few thousand spans."""
+
+CLOCK_TOLERANCE = 1e-3
+"""Emulated seconds by which a sender's clock may be ahead: all nodes of a host share one."""
+
+
+@dataclass
+class _Peer:
+    """A registered node, and when it was last heard of (host's time)."""
+
+    identity: bytes
+    heard: float
+    ready: bool = False
+    done: bool = False
+
+
+@dataclass
+class _Held:
+    """A message in the links."""
+
+    header: Header
+    frames: list[zmq.Frame]
+
+
+class Hub:
+    """Routes the messages of one run."""
+
+    def __init__(self, plan: Plan, token: str) -> None:
+        self._plan = plan
+        self._token = token
+        self._nodes: dict[str, NodePlan] = {node.name: node for node in plan.nodes}
+        self._peers: dict[str, _Peer] = {}
+        self._names: dict[bytes, str] = {}
+        self._clock = Clock(plan.scale)
+        self._network = Network(plan.seed)
+        for node in plan.nodes:
+            self._network.add(node.name, node.link)
+        self._held: dict[int, _Held] = {}
+        self._numbered = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._started = False
+        self._refused: Counter[str] = Counter()
+        self.priority: str | None = None
+
+    async def serve(self, context: zmq.Context[zmq.Socket[bytes]], host: str = "127.0.0.1") -> None:
+        """Listen on `host` until cancelled; writes the address to standard output once it does.
+
+        Raises `InputError` when the port is taken.
+        """
+        router = context.socket(zmq.ROUTER)
+        address = bind(router, host, self._plan.bus)
+        self._socket = Socket(router, self._receive)
+        sys.stdout.write(f"{address}\n")
+        sys.stdout.flush()
+        try:
+            while True:
+                await asyncio.sleep(BEAT_SECONDS)
+                self._look_for_the_silent()
+        finally:
+            self._socket.close(linger=2.0)
+
+    # -- what comes in
+
+    def _receive(self, frames: list[zmq.Frame]) -> None:
+        identity = frames[0].bytes
+        try:
+            if len(frames) < 2 or len(frames[1]) > MAX_HEADER:
+                raise WireError("no header, or one that is too long")
+            header = wire.unpack(frames[1].buffer)
+            sizes = [len(frame) for frame in frames[2:]]
+            wire.check_frames(header, sizes, self._plan.bus.max_message)
+            self._handle(identity, header, frames[1:])
+        except WireError as error:
+            self._refuse(identity, str(error))
+
+    def _handle(self, identity: bytes, header: Header, frames: list[zmq.Frame]) -> None:
+        if header.kind is Kind.REGISTER:
+            self._register(identity, header)
+            return
+        name = self._names.get(identity)
+        if name is None:
+            self._say(identity, Kind.REFUSED, {"reason": "not registered with this hub"})
+            raise WireError(f"a '{header.kind}' from a peer that has not registered")
+        if header.sender != name:
+            raise WireError(f"{name} says it is '{header.sender:.64}'")
+        peer = self._peers[name]
+        peer.heard = self._host_now()
+        match header.kind:
+            case Kind.DATA:
+                self._route(header, frames)
+            case Kind.BEAT:
+                self._say(identity, Kind.BEAT)
+            case Kind.READY:
+                peer.ready = True
+                self._event("ready", name)
+                self._start_when_complete()
+            case Kind.TELEMETRY:
+                self._forward(CONTROLLER, frames)
+            case Kind.DONE | Kind.FAILED:
+                peer.done = True
+                self._event(header.kind.value, name, header.fields)
+            case _:
+                raise WireError(f"a node may not send '{header.kind}'")
+
+    def _register(self, identity: bytes, header: Header) -> None:
+        name, token = header.sender, header.fields.get("token")
+        known = self._peers.get(name)
+        reason = None
+        if not isinstance(token, str) or not hmac.compare_digest(token.encode(), self._token.encode()):
+            reason = "the token is wrong: start nodes with the token of their testbed"
+        elif name != CONTROLLER and name not in self._nodes:
+            reason = f"the testbed has no node '{name}'"
+        elif known is not None and known.identity != identity:
+            reason = f"the name '{name}' is already registered"
+        if reason is not None:
+            self._say(identity, Kind.REFUSED, {"reason": reason})
+            self._event("refused", name, {"reason": reason})
+            return
+        if known is None:
+            self._peers[name] = _Peer(identity, self._host_now())
+            self._names[identity] = name
+        self._say(identity, Kind.WELCOME, self._welcome(name))
+        if known is None:
+            self._event("registered", name)
+
+    def _welcome(self, name: str) -> dict[str, Any]:
+        bus = {
+            "max_message": self._plan.bus.max_message,
+            "silence": self._plan.deadlines.silence,
+            "message_deadline": self._plan.deadlines.message,
+        }
+        if name == CONTROLLER:
+            return {"bus": bus, "priority": self.priority}
+        node = self._nodes[name]
+        return {
+            "bus": {**bus, "window": node.link.up.queue},
+            "run": self._plan.run,
+            "role": node.role,
+            "program": node.program,
+            "slowdown": node.slowdown,
+            "device": node.device.name,
+            "memory": node.device.memory,
+            "peers": self._plan.peers,
+            "config": node.config,
+        }
+
+    def _start_when_complete(self) -> None:
+        if self._started or not all(name in self._peers and self._peers[name].ready for name in self._nodes):
+            return
+        self._started = True
+        self._clock = Clock(self._plan.scale)
+        for peer in self._peers.values():
+            self._say(peer.identity, Kind.START, {"epoch": self._clock.epoch, "scale": self._clock.scale})
+
+    # -- what goes through the links
+
+    def _route(self, header: Header, frames: list[zmq.Frame]) -> None:
+        if header.receiver not in self._nodes or header.receiver == header.sender:
+            raise WireError(f"{header.sender} has no peer '{header.receiver:.64}'")
+        if not self._started:
+            raise WireError(f"{header.sender} sends before the run has started")
+        if not 0 <= header.sent <= self._clock.now() + CLOCK_TOLERANCE:
+            raise WireError(f"{header.sender} sent it at {header.sent:.6g} s, which is not in this run's past")
+        header.nbytes = sum(len(frame) for frame in frames)
+        if header.off_clock:
+            self._deliver(_Held(header, frames))
+            return
+        self._numbered += 1
+        self._held[self._numbered] = _Held(header, frames)
+        self._network.send(header.sent, header.sender, header.receiver, header.nbytes, self._numbered)
+        self._pump()
+
+    def _pump(self) -> None:
+        """Deliver what is due, and wake again when the next may be."""
+        for news in self._network.advance(self._clock.now()):
+            if isinstance(news, Arrival):
+                held = self._held.pop(news.token)
+                if not self._network.promises_nothing(held.header.sender, held.header.receiver):
+                    held.header.due = news.due
+                self._deliver(held)
+            else:
+                header = self._held[news.token].header
+                self._say(self._peers[header.sender].identity, Kind.CREDIT, {"number": header.number})
+        if self._timer is not None:
+            self._timer.cancel()
+        wakeup = self._network.wakeup()
+        loop = asyncio.get_running_loop()
+        self._timer = None if wakeup is None else loop.call_at(self._clock.host_time(wakeup), self._pump)
+
+    def _deliver(self, held: _Held) -> None:
+        self._forward(held.header.receiver, [wire.pack(held.header), *held.frames[1:]])
+
+    def _forward(self, name: str, frames: list[Any]) -> None:
+        peer = self._peers.get(name)
+        if peer is not None:
+            self._socket.send([peer.identity, *frames])
+
+    # -- what the hub says itself
+
+    def _say(self, identity: bytes, kind: Kind, fields: dict[str, Any] | None = None) -> None:
+        self._socket.send([identity, wire.pack(Header(kind, fields=fields or {}))])
+
+    def _event(self, event: str, node: str, fields: dict[str, Any] | None = None) -> None:
+        controller = self._peers.get(CONTROLLER)
+        if controller is not None:
+            self._say(controller.identity, Kind.EVENT, {"event": event, "node": node, **(fields or {})})
+
+    def _refuse(self, identity: bytes, reason: str) -> None:
+        name = self._names.get(identity, "an unknown peer")
+        self._refused[name] += 1
+        if self._refused[name] == 1:
+            self._event("bad frame", name, {"reason": reason})
+
+    def _look_for_the_silent(self) -> None:
+        now = self._host_now()
+        for name, peer in self._peers.items():
+            if not peer.done and name != CONTROLLER and now - peer.heard > self._plan.deadlines.silence:
+                peer.done = True
+                self._event("silent", name, {"seconds": now - peer.heard})
+
+    @staticmethod
+    def _host_now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def bind(router: zmq.Socket[bytes], host: str, bus: Bus) -> str:
+    """Set the hub's socket up and bind it; returns its address. Raises `InputError` when that cannot be."""
+    # A frame over the limit ends its connection before memory is allocated for it.
+    router.setsockopt(zmq.MAXMSGSIZE, int(bus.max_message) + MAX_HEADER)
+    router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    router.setsockopt(zmq.ROUTER_HANDOVER, 1)  # a node that reconnects keeps its identity
+    router.setsockopt(zmq.SNDHWM, 0)
+    router.setsockopt(zmq.RCVHWM, 0)
+    try:
+        router.bind(f"tcp://{host}:{bus.port or '*'}")
+    except zmq.ZMQError as error:
+        raise InputError(
+            f"port {bus.port} of {host} cannot be used: {error.strerror}: "
+            f"set bus.port to another, or to 0 for a free one"
+        ) from None
+    return router.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def main() -> int:
+    """The hub's process: the token and the plan come on standard input, the address goes to standard output."""
+    die_with_parent()
+    token = sys.stdin.readline().strip()
+    plan = Plan.model_validate_json(sys.stdin.readline())
+    priority = raise_priority()
+
+    async def serve() -> None:
+        hub = Hub(plan, token)
+        hub.priority = priority
+        await hub.serve(zmq.Context())
+
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(serve())
+    except EdgebedError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""What edgebed's processes ask of the operating system: priority, and not to outlive their parent."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import threading
+
+_PR_SET_PDEATHSIG = 1
+
+
+def raise_priority() -> str | None:
+    """Raise this process's priority as far as it may be; None when raised, else why not, in one line.
+
+    Call it before any thread starts: on Linux threads inherit what their creator has at that moment.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        return None
+    except (OSError, AttributeError):
+        pass
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, -15)
+        return None
+    except OSError as error:
+        return f"no right to raise the hub's priority ({error.strerror}): run as root or with CAP_SYS_NICE"
+
+
+def lower_this_thread() -> None:
+    """Give way to the event loops of all nodes, where the system has priorities per thread (Linux)."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+
+
+def die_with_parent() -> None:
+    """End when the parent does, however that ends (Linux; elsewhere the hub's silence ends a node)."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def single_threaded() -> dict[str, str]:
+    """Environment that keeps numerical libraries to one thread: an emulated device is at most one core of the host."""
+    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")

@@ -1,0 +1,176 @@
+"""Frames of the bus: one msgpack header, then one raw frame per tensor.
+
+Nothing is unpickled and nothing is allocated before its size is checked. Tensors are numpy arrays in the host's
+memory layout, little-endian; encoding and decoding make views, not copies.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+import msgpack
+import numpy as np
+import zmq
+
+VERSION = 1
+MAX_TENSORS = 4096
+MAX_NAME = 64
+_DTYPES = {np.dtype(code).str for code in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")}
+
+Buffer: TypeAlias = bytes | memoryview
+Tensors: TypeAlias = Mapping[str, np.ndarray[Any, Any]]
+
+
+class WireError(ValueError):
+    """Frames that are no message of this bus; the text says what is wrong with them."""
+
+
+class Kind(StrEnum):
+    """What a header is for: `DATA` between programs, the rest between a node and the hub."""
+
+    DATA = "data"
+    REGISTER = "register"
+    WELCOME = "welcome"
+    REFUSED = "refused"
+    READY = "ready"
+    START = "start"
+    BEAT = "beat"
+    CREDIT = "credit"
+    TELEMETRY = "telemetry"
+    DONE = "done"
+    FAILED = "failed"
+    EVENT = "event"
+
+
+_KINDS = {kind.value for kind in Kind}
+
+
+@dataclass
+class Header:
+    """The first frame. Times are emulated seconds."""
+
+    kind: Kind
+    sender: str = ""
+    receiver: str = ""
+    stage: str = ""
+    """What the message is, in the program's words: the stage it appears as in the timeline."""
+    number: int = 0
+    """Counts a sender's data messages that cross links, from 1; 0 for the others."""
+    round: int = 0
+    sent: float = 0.0
+    off_clock: bool = False
+    fields: dict[str, Any] = field(default_factory=dict)
+    tensors: list[tuple[str, str, tuple[int, ...]]] = field(default_factory=list)
+    """Name, dtype and shape of each frame that follows."""
+    due: float | None = None
+    """When the links deliver the message: the hub's word to the receiver, None where no link promises anything."""
+    nbytes: int = 0
+    """Bytes of all frames as the sender sent them: the hub's word to the receiver."""
+
+
+def encode(header: Header, tensors: Tensors | None = None) -> list[Buffer]:
+    """The frames of a message; the tensors' frames are views of the arrays, which must not change until sent.
+
+    Raises `WireError` for what the bus cannot carry.
+    """
+    frames: list[Buffer] = []
+    header.tensors = []
+    for name, array in (tensors or {}).items():
+        data = np.ascontiguousarray(array)
+        if data.dtype.str not in _DTYPES:
+            raise WireError(f"tensor '{name}' is of type {data.dtype}: send numbers in this host's byte order")
+        header.tensors.append((name, data.dtype.str, data.shape))
+        frames.append(data.reshape(-1).view(np.uint8).data)
+    return [pack(header), *frames]
+
+
+def pack(header: Header) -> bytes:
+    """The header's frame alone."""
+    body = [
+        VERSION,
+        header.kind.value,
+        header.sender,
+        header.receiver,
+        header.stage,
+        header.number,
+        header.round,
+        header.sent,
+        header.off_clock,
+        header.fields,
+        header.tensors,
+        header.due,
+        header.nbytes,
+    ]
+    try:
+        return bytes(msgpack.packb(body))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise WireError(f"the fields of '{header.stage or header.kind}' cannot be packed: {error}") from None
+
+
+def unpack(frame: Buffer) -> Header:
+    """The header in `frame`, every part of it checked; raises `WireError`."""
+    try:
+        body = msgpack.unpackb(frame, use_list=True, raw=False, strict_map_key=True)
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+        raise WireError(f"the header is not msgpack: {error or type(error).__name__}") from None
+    if not isinstance(body, list) or not body:
+        raise WireError("the header is not a list of fields")
+    if body[0] != VERSION:
+        raise WireError(f"protocol version {body[0]!r} is not {VERSION}: run the same edgebed everywhere")
+    if len(body) != 13:
+        raise WireError(f"the header has {len(body)} fields, not 13")
+    _, kind, sender, receiver, stage, number, round_, sent, off_clock, fields, tensors, due, nbytes = body
+    if kind not in _KINDS:
+        raise WireError(f"unknown kind of message {kind!r}")
+    for name, text in (("sender", sender), ("receiver", receiver), ("stage", stage)):
+        if not isinstance(text, str) or len(text) > MAX_NAME:
+            raise WireError(f"{name} {text!r:.80} is not a name of at most {MAX_NAME} characters")
+    for name, count in (("number", number), ("round", round_), ("nbytes", nbytes)):
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise WireError(f"{name} {count!r:.80} is not a count")
+    if not isinstance(sent, float) or not math.isfinite(sent):
+        raise WireError(f"the time of sending {sent!r:.80} is not a time")
+    if due is not None and (not isinstance(due, float) or not math.isfinite(due)):
+        raise WireError(f"the due time {due!r:.80} is not a time")
+    if not isinstance(off_clock, bool) or not isinstance(fields, dict):
+        raise WireError("off_clock is not a boolean, or fields is not a map")
+    return Header(
+        Kind(kind), sender, receiver, stage, number, round_, sent, off_clock, fields, _tensor_list(tensors), due, nbytes
+    )  # fmt: skip
+
+
+def check_frames(header: Header, sizes: Sequence[int], limit: float) -> None:
+    """Whether frames of `sizes` bytes after the header are the tensors it announces, within `limit` in all."""
+    if len(sizes) != len(header.tensors):
+        raise WireError(f"{len(header.tensors)} tensors announced, {len(sizes)} frames came")
+    if sum(sizes) > limit:
+        raise WireError(f"message of {sum(sizes)} bytes is over the limit of {limit:.0f}")
+    for (name, dtype, shape), size in zip(header.tensors, sizes, strict=True):
+        if math.prod(shape) * np.dtype(dtype).itemsize != size:
+            raise WireError(f"tensor '{name}' {dtype}{list(shape)} does not fit its frame of {size} bytes")
+
+
+def decode_tensors(header: Header, frames: Sequence[zmq.Frame]) -> dict[str, np.ndarray[Any, Any]]:
+    """The tensors as views of their frames."""
+    return {
+        name: np.frombuffer(frame.buffer, dtype=np.dtype(dtype)).reshape(shape)
+        for (name, dtype, shape), frame in zip(header.tensors, frames, strict=True)
+    }
+
+
+def _tensor_list(tensors: object) -> list[tuple[str, str, tuple[int, ...]]]:
+    if not isinstance(tensors, list) or len(tensors) > MAX_TENSORS:
+        raise WireError(f"the tensors are not a list of at most {MAX_TENSORS}")
+    checked: list[tuple[str, str, tuple[int, ...]]] = []
+    for entry in tensors:
+        if not isinstance(entry, list) or len(entry) != 3 or not isinstance(entry[0], str):
+            raise WireError("a tensor is not announced as name, dtype and shape")
+        name, dtype, shape = entry
+        if dtype not in _DTYPES:
+            raise WireError(f"tensor '{name:.{MAX_NAME}}' has the unknown type {dtype!r:.20}")
+        if not isinstance(shape, list) or len(shape) > 16 or not all(type(n) is int and n >= 0 for n in shape):
+            raise WireError(f"tensor '{name:.{MAX_NAME}}' has no valid shape")
+        checked.append((name, dtype, tuple(shape)))
+    return checked

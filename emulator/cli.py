@@ -1,0 +1,188 @@
+"""The commands. Exit status: 0 done and valid; 3 done but INVALID; 2 bad usage or input; 1 anything else."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import yaml
+
+from emulator import experiment as experiments
+from emulator import library
+from emulator.document import Document, as_yaml, nearest
+from emulator.errors import EdgebedError, InputError
+from emulator.host import this_host
+from emulator.profiles import Experiment, Profile, Testbed
+from emulator.report import result
+from emulator.report.progress import Progress
+from emulator.report.table import console, table
+from emulator.units import SHARE, UnitError, parse
+
+INVALID = 3
+KEY_OF_KIND = {"programs": "experiments", "nodes": "testbeds", "up": "links", "down": "links", "training": "devices"}
+"""A key that only one kind of file has."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="edgebed")
+def cli() -> None:
+    """Measure end-to-end latency of split learning on emulated heterogeneous hardware."""
+
+
+@cli.command()
+@click.argument("experiment", default="demo")
+@click.option("--runtime", type=click.Choice([experiments.RUNTIME]), default=experiments.RUNTIME, show_default=True)
+@click.option("--algorithm", "algorithms", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
+@click.option("--testbed", metavar="NAME|FILE", help="Another testbed than the experiment's.")
+@click.option("--rounds", type=int, metavar="N")
+@click.option("--target", metavar="ACCURACY", help="Time is taken until this accuracy is reached, such as '80 %'.")
+@click.option("--seed", type=int, metavar="N")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Default: runs/<experiment>-<number>.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of the experiment, dotted.")
+@click.option("--json", "as_json", is_flag=True, help="Print result.json and nothing else.")
+def run(
+    experiment: str,
+    runtime: str,
+    algorithms: tuple[str, ...],
+    testbed: str | None,
+    rounds: int | None,
+    target: str | None,
+    seed: int | None,
+    out: Path | None,
+    settings: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Run EXPERIMENT (a name, or a YAML file) and print the latencies it measured."""
+    del runtime  # there is one
+    overrides: dict[str, Any] = dict(_setting(text) for text in settings)
+    named = [name.strip() for text in algorithms for name in text.split(",")]
+    options = {"algorithms": named or None, "testbed": testbed, "rounds": rounds, "seed": seed}
+    overrides |= {key: value for key, value in options.items() if value is not None}
+    if target is not None:
+        try:
+            parse(target, SHARE)
+        except UnitError as error:
+            raise InputError(f"--target: {error}") from None
+        overrides["target_accuracy"] = target
+    prepared = experiments.prepare(experiment, overrides)
+    with _terminated_as_interrupted(), Progress(console(sys.stderr)) as progress:
+        finished = experiments.run(prepared, this_host(), out, progress)
+    if as_json:
+        sys.stdout.write(result.to_json(finished.result))
+    else:
+        assert isinstance(prepared.testbed, Testbed)
+        shown = table(
+            finished.summaries,
+            finished.verdict,
+            testbed=prepared.testbed.name,
+            runtime=experiments.RUNTIME,
+            time_scale=finished.time_scale,
+        )
+        console(sys.stdout).print(shown)
+        click.echo(f"results: {finished.folder}")
+    if not finished.verdict.valid:
+        sys.exit(INVALID)
+
+
+@cli.group()
+def profiles() -> None:
+    """The devices, links, testbeds and experiments that come with edgebed, and your own."""
+
+
+@profiles.command("list")
+def list_profiles() -> None:
+    """List all shipped profiles with their descriptions."""
+    for kind, model in library.KINDS.items():
+        click.echo(f"{kind}:")
+        for name in library.names(kind):
+            click.echo(f"  {name:<16} {library.load(model, name).description}".rstrip())
+
+
+@profiles.command()
+@click.argument("name", metavar="NAME|FILE")
+def show(name: str) -> None:
+    """Show a profile, checked; of a name, every kind that has it."""
+    kinds = [kind for kind in library.KINDS if name in library.names(kind)]
+    if not kinds:
+        if "/" not in name and not name.endswith((".yaml", ".yml")):
+            known = {known for kind in library.KINDS for known in library.names(kind)}
+            raise InputError(f"unknown profile '{name}'{nearest(name, known)}")
+        kinds = [_kind(Document.read(Path(name)))]
+    for kind in kinds:
+        profile: Profile = library.load(library.KINDS[kind], name)
+        shown = profile.model_dump(mode="json", exclude_unset=True, exclude={"name"})
+        click.echo(f"# {kind.removesuffix('s')} {profile.name}\n{as_yaml(shown)}".rstrip())
+
+
+@profiles.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def check(file: Path) -> None:
+    """Check a YAML file of your own, and everything it refers to."""
+    document = Document.read(file)
+    kind = _kind(document)
+    model = library.KINDS[kind]
+    reference = str(file if file.is_absolute() else Path.cwd() / file)
+    if model is Testbed:
+        library.load_testbed(reference)
+    elif model is Experiment:
+        experiments.prepare(reference, {})
+    else:
+        library.check(document, model, file.stem)
+    click.echo(f"{file}: a valid {kind.removesuffix('s')} file")
+
+
+def _kind(document: Document) -> str:
+    for key, kind in KEY_OF_KIND.items():
+        if key in document.data:
+            return kind
+    keys = ", ".join(f"'{key}' ({kind.removesuffix('s')})" for key, kind in KEY_OF_KIND.items() if key != "down")
+    raise InputError(f"{document.source}: cannot tell what kind of profile this is: it has none of the keys {keys}")
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set {text}: write KEY=VALUE, such as workload.batch_size=32")
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--set {text}: '{value}' is not a YAML value") from None
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Have SIGTERM stop the run as Ctrl-C does, so that no process is left behind."""
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def main() -> NoReturn:
+    """Run a command; whatever fails is one line on standard error."""
+    try:
+        cli.main(standalone_mode=False)
+        status = 0
+    except EdgebedError as error:
+        click.echo(f"edgebed: {error}", err=True)
+        status = error.exit_status
+    except click.ClickException as error:
+        click.echo(f"edgebed: {error.format_message()}", err=True)
+        status = error.exit_code
+    except (click.Abort, KeyboardInterrupt, asyncio.CancelledError):
+        click.echo("edgebed: interrupted: every process it started has been stopped", err=True)
+        status = 1
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

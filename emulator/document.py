@@ -1,0 +1,144 @@
+"""A YAML document that remembers where each key stands, so that an error can name file, line and key."""
+
+import difflib
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from emulator.errors import InputError
+
+Location = Sequence[str | int]
+
+
+class Document:
+    """The content of a YAML file (`data`), its `source`, and the line of each key."""
+
+    def __init__(self, text: str, source: str) -> None:
+        self.source = source
+        self._overridden: list[tuple[str, ...]] = []
+        try:
+            self._root = yaml.compose(text, Loader=yaml.SafeLoader)
+            if self._root is not None:
+                self._refuse_duplicates(self._root)
+            self.data: Any = yaml.safe_load(text)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            where = f"{source}:{mark.line + 1}" if mark else source
+            raise InputError(f"{where}: not valid YAML: {error.problem or error.context}") from None
+        except yaml.YAMLError as error:
+            raise InputError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(self.data, dict):
+            raise InputError(f"{source}: holds no keys: write 'key: value' lines")
+
+    @classmethod
+    def read(cls, path: Path) -> "Document":
+        """Raises `InputError` when the file cannot be read."""
+        try:
+            return cls(path.read_text(encoding="utf-8"), str(path))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise InputError(f"{path}: is not UTF-8 text") from None
+
+    def override(self, key: str, value: Any) -> None:
+        """Set the dotted `key`, as a command-line option does; errors then name the option, not a line."""
+        steps = tuple(key.split("."))
+        at = self.data
+        for depth, step in enumerate(steps[:-1]):
+            inner = at.setdefault(step, {})
+            if not isinstance(inner, dict):
+                raise InputError(f"{key}: '{'.'.join(steps[: depth + 1])}' is a value, it has no keys of its own")
+            at = inner
+        at[steps[-1]] = value
+        self._overridden.append(steps)
+
+    def where(self, location: Location) -> str:
+        """`file:line` of the key at `location`, or the file and the option that set it."""
+        keys = tuple(str(step) for step in location)
+        for steps in self._overridden:
+            if keys[: len(steps)] == steps:
+                return f"{self.source} with {'.'.join(steps)} set on the command line"
+        node, line = self._root, 0
+        for step in location:
+            if isinstance(node, yaml.MappingNode):
+                # A step that is no key is the tag of a union: it has no place of its own in the file.
+                for key, value in node.value:
+                    if key.value == str(step):
+                        node, line = value, key.start_mark.line
+                        break
+            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+                node = node.value[step]
+                line = node.start_mark.line
+        return f"{self.source}:{line + 1}"
+
+    def explain(
+        self, error: ValidationError, model: type[BaseModel] | None, rename: Mapping[str, str] | None = None
+    ) -> InputError:
+        """The first fault pydantic found in `model`, as one line: where, which key, what is wrong, what to do.
+
+        `rename` maps first keys of the model to what the file calls them.
+        """
+        faults = error.errors(include_url=False)
+        fault = faults[0]
+        location = [*fault["loc"]]
+        if location and rename:
+            location[0] = rename.get(str(location[0]), location[0])
+        key = ".".join(str(step) for step in location if step not in ("name", "profile") or step == location[-1])
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            message = f"unknown key{nearest(str(location[-1]), fields_at(model, fault['loc'][:-1]))}"
+        elif fault["type"] == "missing":
+            message = "is missing"
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        return InputError(f"{self.where(location)}: {key}: {message}{more}" if key else f"{self.source}: {message}")
+
+    def _refuse_duplicates(self, node: yaml.Node) -> None:
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                if key.value in seen:
+                    raise InputError(f"{self.source}:{key.start_mark.line + 1}: {key.value}: stands here twice")
+                seen.add(key.value)
+                self._refuse_duplicates(value)
+        elif isinstance(node, yaml.SequenceNode):
+            for item in node.value:
+                self._refuse_duplicates(item)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence that refuses `word`: the nearest known word, or all of them."""
+    words = sorted(known)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    if near:
+        return f": did you mean '{near[0]}'?"
+    return f": known are {', '.join(words)}" if words else ""
+
+
+def fields_at(model: type[BaseModel] | None, location: Location) -> list[str]:
+    """The keys that `model` knows at `location`."""
+    if model is None:
+        return []
+    for step in location:
+        field = model.model_fields.get(str(step))
+        if field is not None:
+            inner = next(_models_in(field.annotation), None)
+            if inner is None:
+                return []
+            model = inner
+    return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from _models_in(argument)
+
+
+def as_yaml(data: Mapping[str, Any]) -> str:
+    """`data` as YAML text, keys in their own order."""
+    return yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, width=110)

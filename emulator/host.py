@@ -1,0 +1,117 @@
+"""This host: what it is, and how fast one of its cores trains.
+
+The speed is measured once, by a short reference workload in a process of its own, and kept in the user's cache folder
+with the host's fingerprint; another host, processor or PyTorch measures anew.
+"""
+
+import itertools
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+from emulator.bus.system import single_threaded
+from emulator.errors import EdgebedError
+
+MEASURE_SECONDS = 120.0
+REPEATS = 15
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host and its measured speed."""
+
+    cpu: str
+    cores: int
+    """Logical cores this process may use."""
+    memory: int
+    """Bytes."""
+    core_flops: float
+    """FLOP/s of one core in single-precision training."""
+
+
+def this_host() -> Host:
+    """This host, its speed from the cache or measured now (some seconds)."""
+    cpu, cores, memory = _cpu_model(), len(os.sched_getaffinity(0)), psutil.virtual_memory().total
+    fingerprint = f"{cpu}|{os.cpu_count()}|{platform.machine()}|torch {version('torch')}|numpy {version('numpy')}"
+    path = cache_file()
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["fingerprint"] == fingerprint and kept["core_flops"] > 0:
+            return Host(cpu, cores, memory, float(kept["core_flops"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # none yet, or one that cannot be read: measure
+    host = Host(cpu, cores, memory, _measure_in_process())
+    entry = {"fingerprint": fingerprint, "measured": time.strftime("%Y-%m-%d"), **asdict(host)}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        sys.stderr.write(f"note: {path} cannot be written ({error.strerror}): this host will be measured again\n")
+    return host
+
+
+def cache_file() -> Path:
+    """Where the measured speed is kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "edgebed" / "host.json"
+
+
+def measure_core() -> float:
+    """FLOP/s of this thread in training two 3x3 convolutions, forward and backward.
+
+    A convolution of N images, C channels in, K out and HxW positions takes 2 N C K 9 H W FLOPs forward and twice that
+    backward. The median of some repetitions, by the thread's CPU time.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    images, channels, size = 16, (16, 32, 32), 32
+    layers = [torch.nn.Conv2d(into, out, 3, padding=1) for into, out in itertools.pairwise(channels)]
+    flops = sum(
+        3 * 2 * images * into * out * 9 * size**2 for into, out in itertools.pairwise(channels)
+    )
+    batch = torch.rand(images, channels[0], size, size, requires_grad=True)
+    model = torch.nn.Sequential(layers[0], torch.nn.ReLU(), layers[1])
+    speeds: list[float] = []
+    for repeat in range(REPEATS + 3):
+        before = time.thread_time()
+        model(batch).square().mean().backward()
+        if repeat >= 3:  # the first ones fill caches and choose kernels
+            speeds.append(flops / (time.thread_time() - before))
+    return statistics.median(speeds)
+
+
+def _measure_in_process() -> float:
+    command = [sys.executable, "-c", "from emulator.host import measure_core; print(measure_core())"]
+    try:
+        done = subprocess.run(  # noqa: S603
+            command,
+            env={**os.environ, **single_threaded()},
+            capture_output=True,
+            text=True,
+            timeout=MEASURE_SECONDS,
+            check=True,
+        )
+        return float(done.stdout)
+    except (subprocess.SubprocessError, ValueError) as error:
+        said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+        raise EdgebedError(f"this host's speed could not be measured: {said[-1] if said else error}") from None
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,125 @@
+"""Finds and reads profiles: by name among the shipped ones, or by path."""
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from emulator.document import Document, nearest
+from emulator.errors import InputError
+from emulator.profiles import DeviceProfile, Experiment, LinkProfile, NodeSpec, Profile, Testbed
+
+KINDS: Mapping[str, type[Profile]] = {
+    "devices": DeviceProfile,
+    "links": LinkProfile,
+    "testbeds": Testbed,
+    "experiments": Experiment,
+}
+P = TypeVar("P", bound=Profile)
+
+
+def shipped() -> Path:
+    """The folder of the profiles that come with edgebed."""
+    return Path(str(resources.files("profiles")))
+
+
+def names(kind: str) -> list[str]:
+    """The shipped profiles of a kind ('devices', 'links', 'testbeds', 'experiments')."""
+    return sorted(path.stem for path in (shipped() / kind).glob("*.yaml"))
+
+
+def find(kind: str, reference: str, beside: Path | None = None) -> Path:
+    """The file that `reference` means: a shipped name, or a path (relative to the folder `beside`).
+
+    Raises `InputError` with the nearest known name.
+    """
+    if reference.endswith((".yaml", ".yml")) or "/" in reference:
+        path = Path(reference).expanduser()
+        return path if path.is_absolute() or beside is None else beside / path
+    path = shipped() / kind / f"{reference}.yaml"
+    if reference not in names(kind):
+        raise InputError(f"unknown {kind.removesuffix('s')} '{reference}'{nearest(reference, names(kind))}")
+    return path
+
+
+def read(kind: str, reference: str, beside: Path | None = None) -> tuple[Path, Document]:
+    """The document that `reference` means, not yet checked."""
+    path = find(kind, reference, beside)
+    return path, Document.read(path)
+
+
+def check(document: Document, model: type[P], name: str) -> P:
+    """`document` as a profile of the given kind; raises `InputError` naming file, line and key."""
+    try:
+        profile = model.model_validate(document.data)
+    except ValidationError as error:
+        raise document.explain(error, model) from None
+    return profile if profile.name else profile.model_copy(update={"name": name})
+
+
+def load(model: type[P], reference: str, beside: Path | None = None) -> P:
+    """The checked profile that `reference` means; what it refers to is not followed (see `resolve_testbed`)."""
+    kind = next(kind for kind, known in KINDS.items() if known is model)
+    path, document = read(kind, reference, beside)
+    return check(document, model, path.stem)
+
+
+def resolve_testbed(testbed: Testbed, beside: Path | None = None) -> Testbed:
+    """`testbed` with one named entry per node and every device and link in full.
+
+    Nodes without a name are called after their role, numbered from 1 where the role has several.
+    """
+    total = {spec.role: 0 for spec in testbed.nodes}
+    for spec in testbed.nodes:
+        total[spec.role] += spec.count
+    numbered = dict.fromkeys(total, 0)
+    nodes: list[NodeSpec] = []
+    for spec in testbed.nodes:
+        device = spec.device if isinstance(spec.device, DeviceProfile) else load(DeviceProfile, spec.device, beside)
+        link = spec.link if isinstance(spec.link, LinkProfile) else load(LinkProfile, spec.link, beside)
+        for _ in range(spec.count):
+            numbered[spec.role] += 1
+            name = spec.name or (spec.role if total[spec.role] == 1 else f"{spec.role}-{numbered[spec.role]}")
+            nodes.append(NodeSpec(role=spec.role, name=name, device=device, link=link))
+    taken: set[str] = set()
+    for node in nodes:
+        if str(node.name) in taken:
+            raise InputError(f"testbed '{testbed.name}': two nodes are named '{node.name}': names must differ")
+        taken.add(str(node.name))
+    return testbed.model_copy(update={"nodes": nodes})
+
+
+def load_testbed(reference: str, beside: Path | None = None) -> Testbed:
+    """The testbed that `reference` means, resolved."""
+    path, document = read("testbeds", reference, beside)
+    return resolve_testbed(check(document, Testbed, path.stem), path.parent)
+
+
+def load_experiment(reference: str, overrides: Mapping[str, Any] | None = None) -> tuple[Experiment, Document]:
+    """The experiment that `reference` means, everything it refers to in full, and the document it came from.
+
+    `overrides` maps dotted keys to values that take the place of the file's.
+    """
+    path, document = read("experiments", reference)
+    beside: Path | None = path.parent
+    for key, value in (overrides or {}).items():
+        document.override(key, value)
+        if key == "testbed":
+            beside = None  # a testbed named on the command line is relative to where the command runs
+    experiment = check(document, Experiment, path.stem)
+    if isinstance(experiment.testbed, Testbed):
+        testbed = resolve_testbed(experiment.testbed, beside)
+    else:
+        testbed = load_testbed(experiment.testbed, beside)
+    roles = {node.role for node in testbed.nodes}
+    for role in sorted(roles - experiment.programs.keys()):
+        raise InputError(
+            f"{document.where(['programs'])}: programs: no program for the role '{role}' of testbed '{testbed.name}'"
+        )
+    for role in sorted(experiment.programs.keys() - roles):
+        raise InputError(
+            f"{document.where(['programs', role])}: programs.{role}: testbed '{testbed.name}' has no node of that role"
+        )
+    return experiment.model_copy(update={"testbed": testbed}), document

@@ -1,0 +1,90 @@
+"""What a program sees of the world.
+
+A program is `async def main(node: Node) -> None`. It never sleeps for emulation's sake, never reads a clock, and does
+not know which runtime it runs in.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a node received. The arrays are views of the received frames."""
+
+    sender: str
+    kind: str
+    round: int
+    fields: dict[str, Any]
+    tensors: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage costs any device: counted, not measured."""
+
+    flops: float
+    """Floating-point operations."""
+    bytes_moved: float = 0.0
+    """Bytes read from and written to memory."""
+    peak_memory: float = 0.0
+    """Bytes."""
+
+
+class Node(Protocol):
+    """A node of the testbed, as its program sees it."""
+
+    name: str
+    role: str
+    peers: Mapping[str, Sequence[str]]
+    """The names of the nodes of each role, this one's included, in the testbed's order."""
+    config: Mapping[str, Any]
+    """The experiment's `workload`, with `algorithm`, `rounds`, `seed` and `target_accuracy` beside it."""
+    round: int
+    """The round that follows: the program sets it, and every span, message and metric from then on carries it."""
+
+    async def send(
+        self,
+        to: str,
+        kind: str,
+        fields: Mapping[str, Any] | None = None,
+        tensors: Mapping[str, Array] | None = None,
+        *,
+        off_clock: bool = False,
+    ) -> None:
+        """Send a message over this node's `up` link and the receiver's `down` link; does not wait for its arrival.
+
+        `kind` is the stage under which the timeline shows the way. Waits while more than the link's queue is on its
+        way out, and the timeline shows that wait. The arrays must not be written to afterwards: they are not copied.
+        With `off_clock` the message crosses no link and counts in no latency: for what an experiment needs and the
+        system under test would not do, such as collecting models for evaluation.
+
+        Raises `InputError` for an unknown peer or a message over the bus's limit.
+        """
+
+    async def receive(
+        self, kind: str | None = None, sender: str | None = None, *, timeout: float | None = None
+    ) -> Message:
+        """The oldest message of that kind from that sender; others stay for later calls.
+
+        Raises `DeadlineExceeded`, naming the peer, after `timeout` emulated seconds (default: the experiment's
+        message deadline).
+        """
+
+    async def compute(self, stage: str, fn: Callable[[], T], work: Work | None = None) -> T:
+        """The result of `fn()`, after as long as it takes the emulated device.
+
+        `fn` runs in a thread of its own and must do its work there: threads it starts are not counted.
+        """
+
+    async def off_clock(self, fn: Callable[[], T]) -> T:
+        """The result of `fn()`, charged to no device: for what only the experiment needs, such as evaluation."""
+
+    def record(self, metric: str, value: float) -> None:
+        """Note a figure of this round."""

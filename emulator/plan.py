@@ -1,0 +1,98 @@
+"""One run, fully decided: what every runtime needs to know, and what the hub tells each node."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from emulator.device import check_scale, least_scale, shares, slowdown
+from emulator.profiles import Bus, Deadlines, DeviceProfile, Experiment, LinkProfile, Testbed
+
+CONTROLLER = "controller"
+"""The bus name of the process that runs the experiment."""
+
+
+class NodePlan(BaseModel):
+    """One node of a run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    role: str
+    program: str
+    device: DeviceProfile
+    link: LinkProfile
+    slowdown: float | None
+    """Seconds of the device for each CPU second of this host; None: the device is this host, unthrottled."""
+    config: dict[str, Any]
+
+
+class Plan(BaseModel):
+    """A run: one algorithm, or a workload that has none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run: str
+    seed: int
+    scale: float
+    """Seconds of this host for each emulated second."""
+    nodes: list[NodePlan]
+    deadlines: Deadlines
+    bus: Bus
+
+    @property
+    def peers(self) -> dict[str, list[str]]:
+        """The names of the nodes of each role, in the testbed's order."""
+        roles: dict[str, list[str]] = {}
+        for node in self.nodes:
+            roles.setdefault(node.role, []).append(node.name)
+        return roles
+
+
+def make_plan(experiment: Experiment, algorithm: str | None, core_flops: float, cores: int) -> Plan:
+    """The plan of one run of `experiment` (resolved) on a host of `cores` cores of `core_flops` FLOP/s each.
+
+    Raises `InputError` when a device is too fast for the experiment's time scale.
+    """
+    assert isinstance(experiment.testbed, Testbed)
+    needed = device_shares(experiment.testbed, core_flops)
+    scale = least_scale(needed, cores) if experiment.time_scale == "auto" else float(experiment.time_scale)
+    check_scale(needed, scale, cores)
+    config = {
+        **({"algorithm": algorithm} if algorithm else {}),
+        "rounds": experiment.rounds,
+        "seed": experiment.seed,
+        "target_accuracy": experiment.target_accuracy,
+        "workload": experiment.workload,
+    }
+    nodes: list[NodePlan] = []
+    for spec in experiment.testbed.nodes:
+        assert isinstance(spec.device, DeviceProfile)
+        assert isinstance(spec.link, LinkProfile)
+        assert spec.name is not None
+        nodes.append(
+            NodePlan(
+                name=spec.name,
+                role=spec.role,
+                program=experiment.programs[spec.role],
+                device=spec.device,
+                link=spec.link,
+                slowdown=slowdown(spec.device.training, core_flops),
+                config=config,
+            )
+        )
+    return Plan(
+        run=algorithm or experiment.name,
+        seed=experiment.seed,
+        scale=scale,
+        nodes=nodes,
+        deadlines=experiment.deadlines,
+        bus=experiment.bus,
+    )
+
+
+def device_shares(testbed: Testbed, core_flops: float) -> dict[str, float]:
+    """The share of a host core that each emulated device needs at time scale 1 (see `device.shares`)."""
+    return shares(
+        {str(spec.name): spec.device.training for spec in testbed.nodes if isinstance(spec.device, DeviceProfile)},
+        core_flops,
+    )

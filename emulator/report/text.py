@@ -1,0 +1,32 @@
+"""Numbers as a reader wants them: about three digits, each with its unit."""
+
+
+def seconds(value: float) -> str:
+    """A duration of at least 0 s, in six characters: ms below 1 s, hours from 10 000 s on."""
+    if value == 0:
+        return "0 ms"
+    if value < 0.0009995:
+        return f"{1e6 * value:.0f} us"
+    if value < 0.9995:
+        return f"{1e3 * value:.{1 if value < 0.00995 else 0}f} ms"
+    return f"{_three_digits(value)} s" if value < 9999.5 else f"{_three_digits(value / 3600)} h"
+
+
+def size(value: float) -> str:
+    """Bytes, in binary units as the profiles are written."""
+    if value < 1023.5:
+        return f"{value:.0f} B"
+    for unit in ("KiB", "MiB", "GiB"):
+        value /= 1024
+        if value < 1023.5:
+            return f"{_three_digits(value)} {unit}"
+    return f"{_three_digits(value / 1024)} TiB"
+
+
+def share(value: float) -> str:
+    """A fraction of 1 in per cent, to a tenth."""
+    return f"{100 * value:.1f} %"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"

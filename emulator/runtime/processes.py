@@ -1,0 +1,87 @@
+"""The operating-system processes of a run: started, watched, and always stopped."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+TERMINATE_SECONDS = 2.0
+LAST_LINES = 3
+
+
+class Processes:
+    """An async context: whatever ends it, no process that was started in it is left behind.
+
+    Each process writes to `<logs>/<name>.log` and leads a session of its own, so that Ctrl-C reaches only the parent.
+    """
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._watchers: dict[asyncio.Task[int], str] = {}
+
+    async def __aenter__(self) -> "Processes":
+        self._logs.mkdir(parents=True, exist_ok=True)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for watcher in self._watchers:
+            watcher.cancel()
+        for process in self._running.values():
+            _signal(process, signal.SIGTERM)
+        ended = [asyncio.create_task(process.wait()) for process in self._running.values()]
+        if ended:
+            await asyncio.wait(ended, timeout=TERMINATE_SECONDS)
+        for process in self._running.values():
+            _signal(process, signal.SIGKILL)
+        await asyncio.gather(*ended)
+
+    async def start(
+        self, name: str, command: Sequence[str], env: Mapping[str, str], *, talks: bool = False
+    ) -> asyncio.subprocess.Process:
+        """Start `command`; with `talks`, its standard input and output are pipes."""
+        with self.log(name).open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                env={**os.environ, **env},
+                stdin=asyncio.subprocess.PIPE if talks else asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE if talks else log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._running[name] = process
+        self._watchers[asyncio.create_task(process.wait(), name=name)] = name
+        return process
+
+    async def any_exit(self) -> str:
+        """The name of a process that has ended and was not reported before."""
+        ended, _ = await asyncio.wait(self._watchers, return_when=asyncio.FIRST_COMPLETED)
+        return self._watchers.pop(ended.pop())
+
+    def exit_code(self, name: str) -> int | None:
+        """What the process ended with; negative for a signal, None while it runs."""
+        return self._running[name].returncode
+
+    def obituary(self, name: str) -> str:
+        """How the process ended and its last lines, in one line."""
+        code = self.exit_code(name)
+        how = f"exit status {code}"
+        if code is not None and code < 0:
+            how = f"killed by {signal.Signals(-code).name}"
+        lines = self.log(name).read_text(encoding="utf-8", errors="replace").split("\n")
+        last = " | ".join(line.strip() for line in lines if line.strip()).split(" | ")[-LAST_LINES:]
+        said = f"; its last lines: {' | '.join(last)}" if last != [""] else "; it said nothing"
+        return f"{name} died: {how}{said}"
+
+    def log(self, name: str) -> Path:
+        """Where the process's output goes."""
+        return self._logs / f"{name}.log"
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """Signal the process's whole group: what it started is to end with it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if process.returncode is None:
+            os.killpg(process.pid, number)

@@ -1,0 +1,50 @@
+"""Programs by name: `package.module:function`, as an ASGI server names its application."""
+
+import importlib
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from emulator.errors import InputError
+
+Program = Callable[[Any], Awaitable[None]]
+
+
+def load(name: str) -> Program:
+    """The program `name`; modules of the current folder are found too. Raises `InputError` naming what is missing."""
+    module_name, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and (module_name + ".").startswith(error.name + "."):
+            raise InputError(
+                f"program '{name}': no module '{error.name}' here or among the installed packages"
+            ) from None
+        raise
+    program = getattr(module, attribute, None)
+    if not callable(program):
+        raise InputError(f"program '{name}': module '{module_name}' has no function '{attribute}'")
+    return program  # type: ignore[no-any-return]
+
+
+def settings_of(name: str) -> type[BaseModel] | None:
+    """The pydantic model `Settings` of the program's module, which a node's config must satisfy, if it has one."""
+    load(name)
+    settings = getattr(sys.modules[name.partition(":")[0]], "Settings", None)
+    return settings if isinstance(settings, type) and issubclass(settings, BaseModel) else None
+
+
+def checker(name: str) -> Callable[[dict[str, Any], dict[str, list[str]]], None] | None:
+    """The function `check(config, peers)` of the program's module, if it has one.
+
+    It raises `ValueError` for a run that cannot work: whatever takes more than reading the config to find out.
+    """
+    load(name)
+    check = getattr(sys.modules[name.partition(":")[0]], "check", None)
+    return check if callable(check) else None

@@ -1,0 +1,369 @@
+"""What happened in a run, and what its latencies are made of.
+
+A timeline is a list of spans. Times are emulated seconds since the run began (a scaled run's times are divided
+back before they get here). A round's latency runs from its first start to its last end; rounds are separated by an
+ideal barrier, so the emulated time of a run is the sum of its rounds, and whatever happens between them
+(evaluation, instrumentation) costs nothing. Missing timing is an error, never 0: it raises `ValueError`.
+"""
+
+import math
+import reprlib
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Literal, NamedTuple, get_args
+
+Source = Literal["measured", "modelled"]
+
+WAIT = "wait"
+OVERHEAD = "overhead"
+
+# Two clocks are read on the two sides of a socket, and the times are divided by the time scale: an effect may seem
+# to begin this much before its cause has ended (seconds).
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time in which one node computed, sent or waited.
+
+    `ValueError` if a time is not finite, the end lies before the start, or a count is negative.
+    """
+
+    run: str  # the algorithm, or the experiment's name for a workload without algorithms
+    round: int  # 0: before the first round
+    node: str  # who computed, or who sent
+    stage: str
+    start: float
+    end: float
+    source: Source = "measured"
+    bytes: int = 0  # on the wire, headers included (messages only)
+    peer: str = ""  # the receiver (messages only)
+    due: float | None = None  # when the emulated device or link should have ended it; None: nothing is promised
+    cpu: float | None = None  # CPU seconds of the host (compute only)
+    mode: str = ""  # stretched, unthrottled, quota or modelled (compute only)
+    flops: float | None = None
+    off_clock: bool = False  # instrumentation: no part of any latency
+
+    def __post_init__(self) -> None:
+        what = f"{self.stage} of {self.node} in round {self.round}"
+        for name in ("start", "end", "due", "cpu", "flops"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"{what}: {name} is {value}")
+        if self.end < self.start:
+            raise ValueError(f"{what}: it ends at {self.end:g} s, before its start at {self.start:g} s")
+        for name in ("round", "bytes", "cpu", "flops"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"{what}: {name} is negative ({value})")
+
+    @property
+    def duration(self) -> float:
+        return self.end - self.start
+
+    @property
+    def is_message(self) -> bool:
+        return bool(self.peer)
+
+    @property
+    def ends_at(self) -> str:
+        """The node where its end is felt: the receiver of a message, else the node itself."""
+        return self.peer or self.node
+
+    @property
+    def lateness(self) -> float | None:
+        """Seconds past its due time, negative if early; None where nothing is promised."""
+        return None if self.due is None else self.end - self.due
+
+    def to_fields(self) -> dict[str, Any]:
+        """Plain values for msgpack or JSON, those at their default left out."""
+        return _to_fields(self)
+
+    @classmethod
+    def from_fields(cls, values: object) -> "Span":
+        """The span that `to_fields` gave. `ValueError` names the field that is unknown, missing or impossible."""
+        return cls(**_checked("span", cls, _SPAN, values))
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number that a program recorded, such as the accuracy after a round. `ValueError` if it is not finite."""
+
+    run: str
+    round: int  # 0: before the first round
+    node: str
+    name: str
+    value: float
+
+    def __post_init__(self) -> None:
+        if self.round < 0:
+            raise ValueError(f"metric {self.name} of {self.node}: round is negative ({self.round})")
+        if not math.isfinite(self.value):
+            raise ValueError(f"metric {self.name} of {self.node} in round {self.round} is {self.value}")
+
+    def to_fields(self) -> dict[str, Any]:
+        """Plain values for msgpack or JSON."""
+        return _to_fields(self)
+
+    @classmethod
+    def from_fields(cls, values: object) -> "Metric":
+        """The metric that `to_fields` gave. `ValueError` names the field that is unknown, missing or impossible."""
+        return cls(**_checked("metric", cls, _METRIC, values))
+
+
+class Traffic(NamedTuple):
+    """Bytes over the clients' links: `up` away from the clients, `down` towards them."""
+
+    up: int
+    down: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A span on a critical path, and the part of the latency it stands for."""
+
+    span: Span
+    gap: float  # seconds between the step before (or the round's start) and this one, in which nothing is recorded
+    seconds: float  # its own part of the latency: its duration, less what overlaps the next step within TOLERANCE
+
+    @property
+    def lateness(self) -> float | None:
+        return self.span.lateness
+
+
+def runs(spans: Iterable[Span]) -> dict[str, list[Span]]:
+    """The spans of each run, in order of appearance."""
+    found: defaultdict[str, list[Span]] = defaultdict(list)
+    for span in spans:
+        found[span.run].append(span)
+    return dict(found)
+
+
+def rounds(spans: Iterable[Span]) -> dict[int, list[Span]]:
+    """The spans on the clock of rounds 1 to N of one run.
+
+    `ValueError` if there are none, if a round between the first and the last has none, or if runs are mixed.
+    """
+    found: defaultdict[int, list[Span]] = defaultdict(list)
+    names: set[str] = set()
+    for span in spans:
+        names.add(span.run)
+        if span.round >= 1 and not span.off_clock:
+            found[span.round].append(span)
+    if len(names) > 1:
+        raise ValueError(f"spans of several runs are mixed: {', '.join(sorted(names))}")
+    if not found:
+        raise ValueError(f"no timing: {_of(names)}has no span in any round")
+    missing = [number for number in range(1, max(found)) if number not in found]
+    if missing:
+        raise ValueError(f"no timing: {_of(names)}has no span in round {missing[0]} of {max(found)}")
+    return {number: found[number] for number in sorted(found)}
+
+
+def round_latency(spans_of_round: Sequence[Span]) -> float:
+    """Seconds from the first start to the last end. `ValueError` if there are no spans."""
+    if not spans_of_round:
+        raise ValueError("no timing: the round has no span")
+    return max(span.end for span in spans_of_round) - min(span.start for span in spans_of_round)
+
+
+def latencies(spans: Iterable[Span]) -> dict[int, float]:
+    """The latency of each round, in seconds. Raises as `rounds` does."""
+    return {number: round_latency(of_round) for number, of_round in rounds(spans).items()}
+
+
+def emulated_time(spans: Iterable[Span]) -> float:
+    """Seconds of a run's rounds, one after the other. Raises as `rounds` does."""
+    return math.fsum(latencies(spans).values())
+
+
+def elapsed_at(latencies: Mapping[int, float]) -> dict[int, float]:
+    """Emulated seconds at the end of each round; 0 for round 0, before training. `ValueError` if one is missing."""
+    elapsed = {0: 0.0}
+    for number in range(1, len(latencies) + 1):
+        if number not in latencies:
+            raise ValueError(f"no timing: round {number} has no latency")
+        elapsed[number] = elapsed[number - 1] + latencies[number]
+    return elapsed
+
+
+def stage_times(spans: Iterable[Span]) -> dict[str, list[float]]:
+    """The durations of each stage's spans in rounds 1 to N, in seconds. Raises as `rounds` does."""
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for of_round in rounds(spans).values():
+        for span in of_round:
+            found[span.stage].append(span.duration)
+    return dict(found)
+
+
+def bytes_sent(spans: Iterable[Span]) -> dict[str, int]:
+    """Bytes that each node sent, headers included; instrumentation does not count."""
+    return _bytes_by(spans, lambda span: span.node)
+
+
+def bytes_received(spans: Iterable[Span]) -> dict[str, int]:
+    """Bytes that each node was sent, headers included; instrumentation does not count."""
+    return _bytes_by(spans, lambda span: span.peer)
+
+
+def totals(spans: Sequence[Span], server_names: Collection[str]) -> Traffic:
+    """Bytes over the clients' links.
+
+    A message between clients counts as both up and down: it crosses the sender's up link and the receiver's down
+    link. One between servers crosses neither.
+    """
+    return Traffic(
+        up=sum(count for node, count in bytes_sent(spans).items() if node not in server_names),
+        down=sum(count for node, count in bytes_received(spans).items() if node not in server_names),
+    )
+
+
+def critical_path(spans_of_round: Sequence[Span]) -> list[Step]:
+    """The chain of spans that the round's latency consists of, first step first.
+
+    It is walked backwards from the span that ends last. What held a span up is whatever ended last, before its
+    start, at the node where it starts: a computation ends at its node, a message at its receiver. Gaps and steps
+    add up to the round's latency. `ValueError` if there are no spans.
+    """
+    if not spans_of_round:
+        raise ValueError("no timing: the round has no span")
+    last = max(spans_of_round, key=lambda span: (span.end, span.stage != WAIT, span.start))
+    ended = _Ended(spans_of_round, last)
+    steps: list[Step] = []
+    span: Span | None = last
+    reached = last.end  # everything after this moment is attributed
+    while span is not None:
+        end = min(span.end, reached)
+        start = min(span.start, end)
+        before = ended.last_at(span.node, start)
+        steps.append(Step(span, gap=max(0.0, start - before.end) if before else 0.0, seconds=end - start))
+        span, reached = before, start
+    first = steps[-1]
+    steps[-1] = Step(first.span, reached - min(span.start for span in spans_of_round), first.seconds)
+    return steps[::-1]
+
+
+def breakdown(spans_of_round: Sequence[Span]) -> dict[str, float]:
+    """Seconds of the round's latency by stage, along its critical path; `overhead` is what no span accounts for."""
+    shares: defaultdict[str, list[float]] = defaultdict(list)
+    path = critical_path(spans_of_round)
+    for step in path:
+        shares[step.span.stage].append(step.seconds)
+    shares[OVERHEAD].extend(step.gap for step in path)
+    return {stage: math.fsum(parts) for stage, parts in shares.items()}
+
+
+class _Ended:
+    """What has ended at each node, to be asked for ever earlier moments.
+
+    Because the moments only go back, what is too late once stays too late and is thrown away: a walk takes as long
+    as sorting, gives each span at most once, and so ends even where spans have no length.
+    """
+
+    def __init__(self, spans: Iterable[Span], last: Span) -> None:
+        self._work: defaultdict[str, list[Span]] = defaultdict(list)
+        self._waits: defaultdict[str, list[Span]] = defaultdict(list)
+        for span in sorted(spans, key=lambda span: (span.end, span.start)):
+            if span is not last:
+                (self._waits if span.stage == WAIT else self._work)[span.ends_at].append(span)
+
+    def last_at(self, node: str, moment: float) -> Span | None:
+        work = self._top(self._work[node], moment)
+        wait = self._top(self._waits[node], moment)
+        # A wait that ended with something (a message that was waited for) is no cause: what came is. One that ended
+        # with nothing is (for a full link to take a message), whatever else came while it lasted.
+        if wait is not None and (work is None or wait.end > work.end + TOLERANCE):
+            return self._waits[node].pop()
+        return self._work[node].pop() if work is not None else None
+
+    @staticmethod
+    def _top(ended: list[Span], moment: float) -> Span | None:
+        while ended and ended[-1].end > moment + TOLERANCE:
+            ended.pop()
+        return ended[-1] if ended else None
+
+
+def _bytes_by(spans: Iterable[Span], key: Callable[[Span], str]) -> dict[str, int]:
+    found: defaultdict[str, int] = defaultdict(int)
+    for span in spans:
+        if span.is_message and not span.off_clock:
+            found[key(span)] += span.bytes
+    return dict(found)
+
+
+def _of(names: Collection[str]) -> str:
+    return f"run '{next(iter(names))}' " if names else "an empty timeline "
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("true or false")
+    return value
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("a whole number")
+    return value
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError("a number")
+    try:
+        return float(value)
+    except OverflowError:
+        raise TypeError("a number in range") from None
+
+
+def _number_or_none(value: object) -> float | None:
+    return None if value is None else _number(value)
+
+
+def _source(value: object) -> str:
+    if value not in get_args(Source):
+        raise TypeError(" or ".join(get_args(Source)))
+    return str(value)
+
+
+_SPAN: dict[str, Callable[[object], Any]] = {
+    "run": _text, "round": _count, "node": _text, "stage": _text, "start": _number, "end": _number,
+    "source": _source, "bytes": _count, "peer": _text, "due": _number_or_none, "cpu": _number_or_none, "mode": _text,
+    "flops": _number_or_none, "off_clock": _flag,
+}  # fmt: skip
+_METRIC: dict[str, Callable[[object], Any]] = {
+    "run": _text, "round": _count, "node": _text, "name": _text, "value": _number,
+}  # fmt: skip
+
+
+def _to_fields(record: Span | Metric) -> dict[str, Any]:
+    values = {field.name: (getattr(record, field.name), field.default) for field in fields(record)}
+    return {name: value for name, (value, default) in values.items() if default is MISSING or value != default}
+
+
+def _checked(
+    what: str, cls: type[Span | Metric], readers: Mapping[str, Callable[[object], Any]], values: object
+) -> dict[str, Any]:
+    """The values of a record that came from a wire or a file, each of its type."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{what}: not a set of fields but {reprlib.repr(values)}")
+    for name in values:
+        if name not in readers:
+            raise ValueError(f"{what}: unknown field {reprlib.repr(name)}")
+    for field in fields(cls):
+        if field.default is MISSING and field.name not in values:
+            raise ValueError(f"{what}: field '{field.name}' is missing")
+    checked = {}
+    for name, value in values.items():
+        try:
+            checked[name] = readers[name](value)
+        except TypeError as wanted:
+            raise ValueError(f"{what}: field '{name}' must be {wanted}, not {reprlib.repr(value)}") from None
+    return checked

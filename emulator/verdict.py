@@ -1,0 +1,192 @@
+"""Whether a run's latencies can be trusted: what the emulation itself added to them, against limits.
+
+The programs of an emulated testbed share one host, whose scheduler and timers add time that no emulated device or
+link would have taken. Every run is judged on the same rounds that its latencies are taken from, and a run outside
+the limits is INVALID, with the likely cause and what to do.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from emulator import timeline
+from emulator.timeline import Span
+
+Unit = Literal["share", "s"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far a run may be off and still be VALID. Shares are fractions of 1, times are in seconds."""
+
+    # Differences between algorithms of under 5 % are not reported as differences; the emulation may not make any.
+    latency_error: float = 0.05
+    # Stretched compute is within 1 to 4 % on a host with cores to spare; more means that stages wait for a core.
+    compute_overrun: float = 0.05
+    # Below this promised duration (seconds) a timer's tenths of milliseconds would pass for an overrun; what they
+    # add to the latency is in latency_error.
+    overrun_from: float = 0.010
+    # A hub of raised priority delivers 0.7 to 1.5 ms late: the host's scheduler and epoll's rounding to 1 ms.
+    delivery_lateness: float = 0.002
+    # One in twenty may meet a busy core; 58 ms were seen where the hub had no priority over the nodes.
+    delivery_lateness_p95: float = 0.010
+    # Pacing keeps rates within 0.4 % to 100 Mbit/s; 2 % leaves room for 1 Gbit/s on a good host.
+    rate_error: float = 0.02
+    # Below this promised duration (seconds) a delivery's lateness would pass for an error of the rate.
+    rate_from: float = 0.050
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What the host could give, and what the run asked of it."""
+
+    cores: int
+    cores_wanted: float  # sum over nodes of the share of a core that the device needs at the run's time scale
+    time_scale: float = 1.0
+    hub_priority: str | None = None  # None: raised; else why not
+    notes: Sequence[str] = ()  # for the reader of the result; they decide nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One measure of the emulation's error: the smaller, the better."""
+
+    name: str
+    value: float
+    limit: float
+    unit: Unit
+    ok: bool
+    reason: str = ""  # the likely cause and the remedy, in one line; empty where ok
+
+    def __str__(self) -> str:
+        return f"{self.name} {_shown(self.value, self.unit)} (limit {_shown(self.limit, self.unit)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the checks say together."""
+
+    valid: bool
+    checks: tuple[Check, ...]
+
+    def summary(self, reasons: int = 2) -> str:
+        """One line: VALID, or INVALID with the first reasons and the checks that failed for them."""
+        if self.valid:
+            return "VALID"
+        failed: dict[str, list[str]] = {}
+        for check in self.checks:
+            if not check.ok:
+                failed.setdefault(check.reason, []).append(str(check))
+        shown = [f"{', '.join(checks)}: {reason}" for reason, checks in list(failed.items())[:reasons]]
+        more = len(failed) - len(shown)
+        return f"INVALID: {'; '.join(shown)}" + (f"; and {more} more" if more else "")
+
+
+def judge(spans: Sequence[Span], facts: HostFacts, limits: Limits = DEFAULT_LIMITS) -> Verdict:
+    """The verdict on one run. A check without data is left out; `ValueError` if there is no timing at all."""
+    by_round = timeline.rounds(spans)
+    counted = [span for of_round in by_round.values() for span in of_round]
+    cause = _cause(facts)
+    checks = [_check("latency_error", _latency_error(by_round), limits.latency_error, "share", cause)]
+
+    overrun = _compute_overrun(counted, limits.overrun_from)
+    if overrun is not None:
+        checks.append(_check("compute_overrun", overrun, limits.compute_overrun, "share", cause))
+
+    lateness = [span.lateness for span in counted if span.is_message and span.lateness is not None]
+    if lateness:
+        median, p95 = statistics.median(lateness), float(np.percentile(lateness, 95))
+        checks.append(_check("delivery_lateness", median, limits.delivery_lateness, "s", cause))
+        checks.append(_check("delivery_lateness_p95", p95, limits.delivery_lateness_p95, "s", cause))
+
+    stretch = _rate_stretch(counted, limits.rate_from)
+    if stretch is not None:
+        why = cause if stretch > 1 else "messages arrive before they are due: their times do not fit together"
+        checks.append(_check("rate_error", abs(stretch - 1), limits.rate_error, "share", why))
+    return _verdict(checks)
+
+
+def combine(verdicts: Mapping[str, Verdict]) -> Verdict:
+    """One verdict on several runs: of each check the worst value, its reason naming the run."""
+    if not verdicts:
+        raise ValueError("no verdict to combine")
+    worst: dict[str, Check] = {}
+    for run, verdict in verdicts.items():
+        for check in verdict.checks:
+            if check.name not in worst or check.value > worst[check.name].value:
+                worst[check.name] = replace(check, reason="" if check.ok else f"{run}: {check.reason}")
+    return _verdict(worst.values())
+
+
+def _latency_error(by_round: Mapping[int, Sequence[Span]]) -> float:
+    """The share of the latencies that is lateness on a critical path, or a gap in it."""
+    added: list[float] = []
+    for of_round in by_round.values():
+        for step in timeline.critical_path(of_round):
+            added += [step.gap, max(0.0, step.lateness or 0.0)]
+    total = math.fsum(timeline.round_latency(of_round) for of_round in by_round.values())
+    return math.fsum(added) / total if total > 0 else 0.0
+
+
+def _compute_overrun(spans: Iterable[Span], shortest: float) -> float | None:
+    """How much longer than promised stretched stages of at least `shortest` seconds took, as a share of the promise.
+
+    None without any.
+    """
+    stretched = [
+        span
+        for span in spans
+        if span.mode == "stretched" and span.due is not None and span.due - span.start >= shortest
+    ]
+    promised = math.fsum(span.due - span.start for span in stretched if span.due is not None)
+    return math.fsum(max(0.0, span.lateness or 0.0) for span in stretched) / promised if promised > 0 else None
+
+
+def _rate_stretch(spans: Iterable[Span], shortest: float) -> float | None:
+    """The median of actual over promised duration, of messages promised to take over `shortest` seconds."""
+    ratios = [
+        span.duration / (span.due - span.start)
+        for span in spans
+        if span.is_message and span.due is not None and span.due - span.start > shortest
+    ]
+    return statistics.median(ratios) if ratios else None
+
+
+def _cause(facts: HostFacts) -> str:
+    """The likeliest reason for lateness on this host, and the remedy."""
+    if facts.cores_wanted > facts.cores:
+        scale = _rounded_up(facts.time_scale * facts.cores_wanted / facts.cores)
+        return (
+            f"host oversubscribed: {facts.cores_wanted:.3g} cores wanted, {facts.cores} there: "
+            f"run with time_scale: auto or {scale:g}"
+        )
+    if facts.hub_priority is not None:
+        return f"hub without raised priority ({facts.hub_priority})"
+    return "the host was busy with other work"
+
+
+def _rounded_up(value: float) -> float:
+    """`value`, up to the next number of two digits, so that what it is advised for fits."""
+    digits = 1 - math.floor(math.log10(value))
+    return round(math.ceil(round(value * 10.0**digits, 6)) / 10.0**digits, max(digits, 0))
+
+
+def _check(name: str, value: float, limit: float, unit: Unit, cause: str) -> Check:
+    ok = value <= limit
+    return Check(name, value, limit, unit, ok, "" if ok else cause)
+
+
+def _verdict(checks: Iterable[Check]) -> Verdict:
+    kept = tuple(checks)
+    return Verdict(all(check.ok for check in kept), kept)
+
+
+def _shown(value: float, unit: Unit) -> str:
+    return f"{100 * value:.3g} %" if unit == "share" else f"{1000 * value:.3g} ms"

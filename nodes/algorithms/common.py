@@ -1,0 +1,87 @@
+"""What the five algorithms share: the skeleton, not a step of their mathematics.
+
+Each algorithm's server step stands whole in its own file; the difference between two files is the difference between
+the two algorithms.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nodes.config import Settings
+from nodes.state import State, to_tensor
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What one client sent: activations (batch, ...) float32 and labels (batch,) int64, and who it was."""
+
+    client: str
+    activations: Tensor
+    labels: Tensor
+
+    @classmethod
+    def from_arrays(cls, client: str, arrays: Mapping[str, NDArray[np.generic]]) -> "Upload":
+        """Read the tensors of an `uplink` message."""
+        return cls(client, to_tensor(arrays["activations"]), to_tensor(arrays["labels"]).long())
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one server step gives: per client, in the order of the uploads, the gradient of its activations and its
+    loss; and the algorithm's own diagnostics by metric name."""
+
+    gradients: Sequence[Tensor]
+    losses: Sequence[float]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+class Algorithm(ABC):
+    """The server's side of one algorithm: one server-side model, one optimizer.
+
+    `in_turns`: the clients train one after the other and hand the client-side model on, so `step` gets one upload
+    at a time; otherwise it gets those of all clients, in testbed order.
+    """
+
+    in_turns = False
+
+    def __init__(self, model: nn.Module, settings: Settings, samples: Sequence[int]) -> None:
+        """`model`: the server-side part. `samples`: how many training samples each client holds."""
+        self.model = model
+        self.parameters = list(model.parameters())
+        self.settings = settings
+        self.samples = samples
+        optimizer = settings.optimizer
+        self.optimizer = torch.optim.SGD(self.parameters, lr=optimizer.server_rate, momentum=optimizer.momentum)
+
+    @abstractmethod
+    def step(self, round: int, uploads: Sequence[Upload]) -> Step:
+        """Train the server-side model on one mini-batch per client.
+
+        Raises FloatingPointError, naming round and client, when a loss is no longer a number.
+        """
+
+    def averages_after(self, round: int) -> bool:
+        """Whether the client-side models are averaged when this round's backward passes are done."""
+        return False
+
+    def average(self, states: Sequence[State]) -> State:
+        """The client-side model that all clients go on with, from each client's, in testbed order."""
+        raise NotImplementedError(f"{type(self).__name__} does not average")
+
+
+def finite(round: int, uploads: Sequence[Upload], what: str, values: Tensor) -> list[float]:
+    """One value per upload as numbers. Raises FloatingPointError, naming round and client, unless all are finite."""
+    numbers: list[float] = values.tolist()
+    for upload, number in zip(uploads, numbers, strict=True):
+        if not math.isfinite(number):
+            raise FloatingPointError(
+                f"round {round}: the {what} of {upload.client} is {number}: lower server_rate or client_rate"
+            )
+    return numbers

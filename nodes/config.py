@@ -1,0 +1,220 @@
+"""What an experiment file may say under `workload`, and whether a run can work before anything starts.
+
+No PyTorch here: a wrong word is reported at once.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+
+from emulator.units import Share
+from nodes import cifar10
+from nodes.architectures import ARCHITECTURES, Architecture, nearest
+from nodes.data import KINDS
+
+Rate = Annotated[float, Field(gt=0)]
+ClientRate = Annotated[float, Field(ge=0, description="0 freezes the client-side models")]
+
+
+class Strict(BaseModel):
+    """Unknown keys are refused, and so are infinities and NaN."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Data(Strict):
+    """Which images, and how they are spread over the clients."""
+
+    name: Literal["digits", "cifar10"]
+    folder: str = Field(default="data", min_length=1, description="where CIFAR-10 lies; relative to where edgebed runs")
+    download: bool = Field(default=False, description="may CIFAR-10 be downloaded into the folder")
+    partition: Literal["iid", "dirichlet"] = "dirichlet"
+    alpha: float = Field(default=0.5, ge=1e-3, le=1e6, description="of the Dirichlet distribution; small: uneven")
+    train_samples: PositiveInt | None = Field(default=None, description="a seeded choice of so many; none: all")
+    test_samples: PositiveInt | None = Field(default=None, description="a seeded choice of so many; none: all")
+
+    @model_validator(mode="after")
+    def _there_are_so_many(self) -> "Data":
+        kind = KINDS[self.name]
+        for key, wanted, there in (
+            ("train_samples", self.train_samples, kind.train),
+            ("test_samples", self.test_samples, kind.test),
+        ):
+            if wanted is not None and wanted > there:
+                raise ValueError(f"{key} is {wanted}, but {self.name} has {there}")
+        return self
+
+    @property
+    def training(self) -> int:
+        """The number of training samples of all clients together."""
+        return self.train_samples or KINDS[self.name].train
+
+
+class Model(Strict):
+    """Which model, and where it is cut."""
+
+    name: str
+    cut: int | str = Field(description="layers on the client: their number, or the name of the last, such as pool2")
+
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value not in ARCHITECTURES:
+            raise ValueError(f"no model is called '{value}'{nearest(value, list(ARCHITECTURES))}")
+        return value
+
+    @model_validator(mode="after")
+    def _cut_lies_inside(self) -> "Model":
+        self.architecture.cut_after(self.cut)
+        return self
+
+    @property
+    def architecture(self) -> Architecture:
+        """The model's layers."""
+        return ARCHITECTURES[self.name]
+
+    @property
+    def client_layers(self) -> int:
+        """How many layers, from the first, the clients have."""
+        return self.architecture.cut_after(self.cut)
+
+
+class Optimizer(Strict):
+    """Stochastic gradient descent with momentum, on both sides of the cut."""
+
+    server_rate: Rate = 0.01
+    client_rate: ClientRate = 0.005
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+
+
+class Evaluate(Strict):
+    """When, and on how much of the test set, accuracy is measured. The last round is always evaluated."""
+
+    every: PositiveInt = Field(default=10, description="rounds")
+    samples: PositiveInt | None = Field(default=None, description="of the test set; none: all")
+
+
+class Options(Strict):
+    """What every algorithm may set for itself."""
+
+    server_rate: Rate | None = None
+    client_rate: ClientRate | None = None
+
+
+class SFLOptions(Options):
+    """SplitFed learning."""
+
+    interval: PositiveInt | None = Field(default=None, description="rounds between averages; none: one epoch")
+
+
+class EPSLOptions(Options):
+    """Efficient parallel split learning."""
+
+    phi: float = Field(default=0.5, ge=0, le=1, description="share of the batch whose gradients are averaged")
+
+
+class GAPSLOptions(Options):
+    """Gradient-aligned parallel split learning; defaults in nodes/alignment.py's terms."""
+
+    eta: float = Field(default=-1.0, description="Eq 6; the lower, the more clients take part")
+    k_min: Share = Field(default=0.2, gt=0, le=1, description="Eq 2")
+    k_max: Share = Field(default=0.8, gt=0, le=1, description="Eq 2")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "GAPSLOptions":
+        if self.k_min > self.k_max:
+            raise ValueError("k_min lies above k_max")
+        return self
+
+
+class Algorithms(Strict):
+    """Options by algorithm. The fields' names are the algorithms' names."""
+
+    sl: Options = Options()
+    sfl: SFLOptions = SFLOptions()
+    psl: Options = Options()
+    epsl: EPSLOptions = EPSLOptions()
+    gapsl: GAPSLOptions = GAPSLOptions()
+
+
+class Workload(Strict):
+    """The `workload` part of an experiment file."""
+
+    data: Data
+    model: Model
+    batch_size: PositiveInt = 16
+    optimizer: Optimizer = Optimizer()
+    evaluate: Evaluate = Evaluate()
+    algorithms: Algorithms = Algorithms()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Workload":
+        architecture, kind = self.model.architecture, KINDS[self.data.name]
+        if architecture.shape != kind.shape or architecture.classes < kind.classes:
+            fitting = [a.name for a in ARCHITECTURES.values() if a.shape == kind.shape]
+            raise ValueError(
+                f"{architecture.name} is made for {_text(architecture.shape)} images and {self.data.name} has "
+                f"{_text(kind.shape)}: choose {' or '.join(fitting)}"
+            )
+        if self.batch_size > self.data.training:
+            raise ValueError(f"batch_size is {self.batch_size}, but there are {self.data.training} training samples")
+        return self
+
+
+class Settings(BaseModel):
+    """A node's whole configuration, read. Keys that are not the workload's business are left alone."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    algorithm: str
+    rounds: PositiveInt
+    seed: int = Field(ge=0)
+    workload: Workload
+
+    @field_validator("algorithm")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        known = list(Algorithms.model_fields)
+        if value not in known:
+            raise ValueError(f"no algorithm is called '{value}'{nearest(value, known)}")
+        return value
+
+    @property
+    def options(self) -> Options:
+        """The options of this run's algorithm."""
+        options: Options = getattr(self.workload.algorithms, self.algorithm)
+        return options
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer with this algorithm's own rates, where it has any."""
+        own = self.options.model_dump(include={"server_rate", "client_rate"}, exclude_none=True)
+        return self.workload.optimizer.model_copy(update=own)
+
+
+def read(config: Mapping[str, Any]) -> Settings:
+    """The configuration of a node (`Node.config`), checked. Raises pydantic's ValidationError, a ValueError."""
+    return Settings.model_validate(dict(config))
+
+
+def check(config: Mapping[str, Any], clients: int | None = None) -> None:
+    """Raise ValueError unless a run with this configuration can start.
+
+    Checks every word, that the data are there (downloads CIFAR-10 if, and only if, the file allows it) and, when
+    the number of `clients` is told, that each can have a batch.
+    """
+    settings = read(config)
+    data, batch = settings.workload.data, settings.workload.batch_size
+    if clients is not None and clients * batch > data.training:
+        raise ValueError(
+            f"batch_size is {batch}: {clients} clients need {clients * batch} training samples for one batch each, "
+            f"and there are {data.training}"
+        )
+    if data.name == "cifar10":
+        cifar10.prepare(Path(data.folder), download=data.download)
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,51 @@
+"""Which client holds which training samples.
+
+Both ways return one sorted array of positions per client: disjoint, together all samples, each at least `minimum`
+long; the same generator gives the same partition.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Positions = NDArray[np.int64]
+
+
+def iid(samples: int, clients: int, minimum: int, generator: np.random.Generator) -> list[Positions]:
+    """Samples dealt out at random, as evenly as they divide. Raises ValueError if `minimum` cannot be met."""
+    _check_enough(samples, clients, minimum)
+    return [np.sort(part) for part in np.array_split(generator.permutation(samples), clients)]
+
+
+def dirichlet(
+    labels: NDArray[np.int64], clients: int, alpha: float, minimum: int, generator: np.random.Generator
+) -> list[Positions]:
+    """Every class divided among the clients in proportions drawn from Dirichlet(alpha).
+
+    Hsu, Qi, Brown, arXiv 1909.06335, in its per-class form: small `alpha` leaves most clients without most classes,
+    large `alpha` approaches `iid`. A draw may leave a client with less than `minimum`, with a small `alpha` nothing
+    at all; it is then filled up, sample by sample, from whichever client holds most at that moment.
+    Raises ValueError if `minimum` cannot be met whatever the draw.
+    """
+    _check_enough(len(labels), clients, minimum)
+    held: list[list[int]] = [[] for _ in range(clients)]
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        proportions = generator.dirichlet(np.full(clients, alpha))
+        borders = np.rint(np.cumsum(proportions)[:-1] * len(members)).astype(np.int64)
+        for own, part in zip(held, np.split(members, borders), strict=True):
+            own.extend(part.tolist())
+    for own in held:
+        while len(own) < minimum:
+            richest = max(held, key=len)
+            own.append(richest.pop(int(generator.integers(len(richest)))))
+    return [np.sort(np.array(own, dtype=np.int64)) for own in held]
+
+
+def _check_enough(samples: int, clients: int, minimum: int) -> None:
+    if clients < 1 or minimum < 1:
+        raise ValueError(f"{clients} clients with {minimum} samples each is no partition: both must be 1 or more")
+    if samples < clients * minimum:
+        raise ValueError(
+            f"{samples} training samples are not enough for {clients} clients with a batch of {minimum} each: "
+            f"they need {clients * minimum}; take a smaller batch_size, fewer clients or more train_samples"
+        )

@@ -1,0 +1,1 @@
+"""The shipped devices, links, testbeds and experiments, as package data."""

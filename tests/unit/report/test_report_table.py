@@ -1,0 +1,86 @@
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from report_samples import summary
+
+from emulator.report.summary import Summary
+from emulator.report.table import console, table
+from emulator.verdict import combine
+
+
+@pytest.fixture(autouse=True)
+def _no_forced_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def shown(summaries: Sequence[Summary], width: int | None = None) -> str:
+    file = io.StringIO()
+    screen = console(file)
+    if width is not None:
+        screen.width = width
+    verdict = combine({summary.run: summary.verdict for summary in summaries})
+    screen.print(table(summaries, verdict, testbed="demo", runtime="local", time_scale=2.0))
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+
+
+GOLDEN = """\
+           accuracy  round                       down-  over- time to bytes up
+algorithm   min-max    p95 client uplink server   link   head    80 %     down verdict
+──────────────────────────────────────────────────────────────────────────────────────
+gapsl        81.2 % 2.50 s 998 ms 1.00 s 250 ms 250 ms 2.0 ms  5.00 s 6.00 MiB VALID
+          75.0-87.5 2.95 s                                            2.00 MiB
+psl          81.2 % 2.50 s 998 ms 1.00 s 250 ms 250 ms 2.0 ms  5.00 s 6.00 MiB INVALID
+          75.0-87.5 2.95 s                                            2.00 MiB
+testbed demo, local runtime, time scale 2. INVALID: latency_error 10.1 % (limit 5 %),
+compute_overrun 100 % (limit 5 %): psl: the host was busy with other work
+Emulated times: a round's median and 95th percentile; what its mean consists of, along
+its critical path; time until the test accuracy (mean over clients) reaches the
+target. Bytes over the clients' links, headers included.
+"""
+
+
+def test_the_table_as_plain_text() -> None:
+    assert shown([summary("gapsl"), summary("psl", late=0.25)]) == GOLDEN
+
+
+def test_the_table_fits_100_columns_at_its_widest() -> None:
+    wide = replace(
+        summary("algorithm"),
+        breakdown=dict.fromkeys(
+            ("client_forward", "uplink", "server_step", "downlink", "model_up", "ping", "pong", "overhead"), 0.0123
+        ),
+        time_to_target=59000.0,
+    )
+    text = shown([wide, summary("gapsl", late=0.25)], width=100)
+    _, head, _, first, _, second, *_ = text.splitlines()
+    assert head.split()[-8:] == ["link", "model", "other", "head", "80", "%", "down", "verdict"]
+    assert first.startswith("algorithm ")
+    assert first.endswith("12 ms 12 ms 25 ms  12 ms  16.4 h 6.00 MiB VALID")
+    assert second.endswith("-     - 2.0 ms  5.00 s 6.00 MiB INVALID")
+
+
+def test_a_workload_that_trains_nothing_has_a_table_of_its_own_stages() -> None:
+    plain = replace(summary("ping-pong"), accuracy=None, target=None, time_to_target=None)
+    text = shown([replace(plain, breakdown={"ping": 0.0031, "pong": 1.25, "overhead": 0.0})])
+    assert text.splitlines()[1].split() == ["algorithm", "p95", "ping", "pong", "head", "down", "verdict"]
+    assert text.splitlines()[3].split("2.50 s ")[1] == "3.1 ms 1.25 s  0 ms 6.00 MiB VALID"
+    assert "accuracy" not in text
+
+
+def test_a_target_that_is_never_reached_says_so() -> None:
+    assert "never" in shown([summary(target=0.9)])
+
+
+def test_names_are_no_markup() -> None:
+    assert "[red]psl" in shown([summary("[red]psl")])
+
+
+@pytest.mark.parametrize("isatty", [True, False])
+def test_a_console_without_a_terminal_is_wide_enough(isatty: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "90")
+    file = io.StringIO()
+    monkeypatch.setattr(file, "isatty", lambda: isatty)
+    assert console(file).width == (90 if isatty else 120)
