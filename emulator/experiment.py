@@ -1,7 +1,8 @@
 """Runs an experiment: one algorithm after the other, judged and summarised, and leaves its folder."""
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -48,18 +49,11 @@ def prepare(reference: str, overrides: Mapping[str, Any]) -> Experiment:
     """
     experiment, document = load_experiment(reference, overrides)
     # The time scale and the host decide nothing that is checked here: any host will do.
-    scaled = experiment.model_copy(update={"time_scale": "auto"})
-    for algorithm in _runs(experiment):
-        plan = make_plan(scaled, algorithm, core_flops=1e9, cores=1)
-        for role, program in experiment.programs.items():
-            config = next(node.config for node in plan.nodes if node.role == role)
-            _check_config(program, config, plan, document)
+    plan = make_plan(experiment.model_copy(update={"time_scale": "auto"}), core_flops=1e9, cores=1)
+    for run in plan.runs:
+        for program in experiment.programs.values():
+            _check_config(program, run.config, plan, document)
     return experiment
-
-
-def _runs(experiment: Experiment) -> list[str | None]:
-    """The algorithms to run; a workload that has none runs once."""
-    return [*experiment.algorithms] or [None]
 
 
 def _check_config(program: str, config: dict[str, Any], plan: Plan, document: Document) -> None:
@@ -81,35 +75,19 @@ def run(experiment: Experiment, host: Host, out: Path | None, progress: Progress
 
     Raises `EdgebedError` of the kind that fits; what had been measured until then is in the folder.
     """
-    plans = [make_plan(experiment, algorithm, host.core_flops, host.cores) for algorithm in _runs(experiment)]
     assert isinstance(experiment.testbed, Testbed)
-    scale = plans[0].scale
+    plan = make_plan(experiment, host.core_flops, host.cores)
     folder = files.create_folder(experiment.name, out)
-    resolved = experiment.model_copy(update={"time_scale": scale}).model_dump(mode="json", exclude_none=True)
+    resolved = experiment.model_copy(update={"time_scale": plan.scale}).model_dump(mode="json", exclude_none=True)
     files.write(folder / files.EXPERIMENT, as_yaml(resolved))
-
-    shares = device_shares(experiment.testbed, host.core_flops)
-    unthrottled = len(experiment.testbed.nodes) - len(shares)
-    facts = HostFacts(host.cores, sum(shares.values()) / scale + unthrottled, scale)
-    summaries: list[Summary] = []
-    metrics: list[Metric] = []
-    elapsed: dict[str, dict[int, float]] = {}
-    notes: list[str] = []
     with files.TimelineWriter(folder / files.TIMELINE) as writer:
-        for plan in plans:
-            recorder = _Recorder(plan.run, experiment.rounds, writer, progress)
-            outcome = asyncio.run(local.run(plan, folder / "logs" / plan.run, recorder.take))
-            recorder.end()
-            writer.flush()
-            facts = HostFacts(facts.cores, facts.cores_wanted, scale, outcome.hub_priority, notes)
-            notes += [f"{plan.run}: {note}" for note in outcome.notes]
-            metrics += recorder.metrics
-            try:
-                summaries.append(_summarise(recorder, plan, facts, outcome.wall_s, experiment.target_accuracy))
-                elapsed[plan.run] = timeline.elapsed_at(timeline.latencies(recorder.spans))
-            except ValueError as error:
-                raise EdgebedError(f"{plan.run}: {error}") from error
-            files.write(folder / files.METRICS, metrics_csv(metrics, elapsed))
+        recorder = _Recorder(folder, writer, experiment.rounds, progress)
+        outcome = asyncio.run(local.run(plan, folder / "logs", recorder))
+    shares = device_shares(experiment.testbed, host.core_flops)
+    unthrottled = len(plan.nodes) - len(shares)
+    wanted = sum(shares.values()) / plan.scale + unthrottled
+    facts = HostFacts(host.cores, wanted, plan.scale, outcome.hub_priority, outcome.notes)
+    summaries = [recorder.summary(run.name, plan, facts, experiment.target_accuracy) for run in plan.runs]
     built = result.build(
         summaries,
         facts,
@@ -121,50 +99,69 @@ def run(experiment: Experiment, host: Host, out: Path | None, progress: Progress
     built["host"] = {**built["host"], "cpu": host.cpu, "core_flops": host.core_flops}
     files.write(folder / files.RESULT, result.to_json(built))
     combined = verdict.combine({summary.run: summary.verdict for summary in summaries})
-    return Finished(folder, summaries, combined, built, scale)
-
-
-def _summarise(recorder: "_Recorder", plan: Plan, facts: HostFacts, wall: float, target: float | None) -> Summary:
-    servers = {name for role in SERVER_ROLES for name in plan.peers.get(role, ())}
-    return summarise(
-        recorder.spans,
-        recorder.metrics,
-        servers=servers,
-        wall=wall,
-        target=target,
-        verdict=verdict.judge(recorder.spans, facts),
-    )
+    return Finished(folder, summaries, combined, built, plan.scale)
 
 
 class _Recorder:
-    """Keeps what the nodes of one run noted, writes it to the timeline, and shows the progress."""
+    """Keeps what the nodes noted, writes it down as it comes, and shows the progress."""
 
-    def __init__(self, run: str, rounds: int, writer: files.TimelineWriter, progress: Progress) -> None:
-        self.spans: list[Span] = []
-        self.metrics: list[Metric] = []
-        self._run = run
-        self._rounds = rounds
+    def __init__(self, folder: Path, writer: files.TimelineWriter, rounds: int, progress: Progress) -> None:
+        self._folder = folder
         self._writer = writer
+        self._rounds = rounds
         self._progress = progress
-        self._round = 0
-        progress.begin(run, rounds)
+        self._spans: dict[str, list[Span]] = {}
+        self._metrics: dict[str, list[Metric]] = {}
+        self._wall: dict[str, float] = {}
+        self._round: dict[str, int] = {}
 
-    def take(self, fields: dict[str, Any]) -> None:
+    def entry(self, fields: dict[str, Any]) -> None:
         """One span or metric, as it came from a node."""
         if "stage" in fields:
             span = Span.from_fields(fields)
-            self.spans.append(span)
+            self._begin(span.run)
+            self._spans[span.run].append(span)
             self._writer.write(span)
-            if span.round > self._round:
-                self._round = span.round
-                self._progress.round(self._run, span.round - 1)
+            if span.round > self._round[span.run]:
+                self._round[span.run] = span.round
+                self._progress.round(span.run, span.round - 1)
         else:
             metric = Metric.from_fields(fields)
-            self.metrics.append(metric)
+            self._begin(metric.run)
+            self._metrics[metric.run].append(metric)
             if metric.name == "accuracy":
-                self._progress.accuracy(self._run, metric.value)
+                self._progress.accuracy(metric.run, metric.value)
 
-    def end(self) -> None:
-        """The run is over."""
-        self._progress.round(self._run, self._rounds)
-        self._progress.end(self._run)
+    def finished(self, run: str, wall_s: float) -> None:
+        """A run is over."""
+        self._begin(run)
+        self._wall[run] = wall_s
+        self._progress.round(run, self._rounds)
+        self._progress.end(run)
+        self._writer.flush()
+        metrics = [metric for one in self._metrics.values() for metric in one]
+        with _named(run):
+            elapsed = {name: timeline.elapsed_at(timeline.latencies(spans)) for name, spans in self._spans.items()}
+            files.write(self._folder / files.METRICS, metrics_csv(metrics, elapsed))
+
+    def summary(self, run: str, plan: Plan, facts: HostFacts, target: float | None) -> Summary:
+        """What a finished run comes to."""
+        servers = {name for role in SERVER_ROLES for name in plan.peers.get(role, ())}
+        spans, metrics, wall = self._spans[run], self._metrics[run], self._wall[run]
+        with _named(run):
+            judged = verdict.judge(spans, facts)
+            return summarise(spans, metrics, servers=servers, wall=wall, target=target, verdict=judged)
+
+    def _begin(self, run: str) -> None:
+        if run not in self._spans:
+            self._spans[run], self._metrics[run], self._round[run] = [], [], 0
+            self._progress.begin(run, self._rounds)
+
+
+@contextlib.contextmanager
+def _named(run: str) -> Iterator[None]:
+    """Turn timing that is missing or makes no sense into one line that names the run."""
+    try:
+        yield
+    except ValueError as error:
+        raise EdgebedError(f"{run}: {error}") from error

@@ -76,9 +76,7 @@ def measure_core() -> float:
     torch.set_num_threads(1)
     images, channels, size = 16, (16, 32, 32), 32
     layers = [torch.nn.Conv2d(into, out, 3, padding=1) for into, out in itertools.pairwise(channels)]
-    flops = sum(
-        3 * 2 * images * into * out * 9 * size**2 for into, out in itertools.pairwise(channels)
-    )
+    flops = sum(3 * 2 * images * into * out * 9 * size**2 for into, out in itertools.pairwise(channels))
     batch = torch.rand(images, channels[0], size, size, requires_grad=True)
     model = torch.nn.Sequential(layers[0], torch.nn.ReLU(), layers[1])
     speeds: list[float] = []

@@ -1,4 +1,4 @@
-"""One run, fully decided: what every runtime needs to know, and what the hub tells each node."""
+"""An experiment, fully decided: what every runtime needs to know, and what the hub tells each node."""
 
 from typing import Any
 
@@ -23,15 +23,23 @@ class NodePlan(BaseModel):
     link: LinkProfile
     slowdown: float | None
     """Seconds of the device for each CPU second of this host; None: the device is this host, unthrottled."""
+
+
+class RunPlan(BaseModel):
+    """One run: of an algorithm, or of a workload that has none. All its nodes get the same `config`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
     config: dict[str, Any]
 
 
 class Plan(BaseModel):
-    """A run: one algorithm, or a workload that has none."""
+    """The runs of an experiment, one after the other on the same nodes."""
 
     model_config = ConfigDict(frozen=True)
 
-    run: str
+    runs: list[RunPlan]
     seed: int
     scale: float
     """Seconds of this host for each emulated second."""
@@ -48,8 +56,8 @@ class Plan(BaseModel):
         return roles
 
 
-def make_plan(experiment: Experiment, algorithm: str | None, core_flops: float, cores: int) -> Plan:
-    """The plan of one run of `experiment` (resolved) on a host of `cores` cores of `core_flops` FLOP/s each.
+def make_plan(experiment: Experiment, core_flops: float, cores: int) -> Plan:
+    """The plan of `experiment` (resolved) on a host of `cores` cores of `core_flops` FLOP/s each.
 
     Raises `InputError` when a device is too fast for the experiment's time scale.
     """
@@ -57,13 +65,6 @@ def make_plan(experiment: Experiment, algorithm: str | None, core_flops: float, 
     needed = device_shares(experiment.testbed, core_flops)
     scale = least_scale(needed, cores) if experiment.time_scale == "auto" else float(experiment.time_scale)
     check_scale(needed, scale, cores)
-    config = {
-        **({"algorithm": algorithm} if algorithm else {}),
-        "rounds": experiment.rounds,
-        "seed": experiment.seed,
-        "target_accuracy": experiment.target_accuracy,
-        "workload": experiment.workload,
-    }
     nodes: list[NodePlan] = []
     for spec in experiment.testbed.nodes:
         assert isinstance(spec.device, DeviceProfile)
@@ -77,11 +78,17 @@ def make_plan(experiment: Experiment, algorithm: str | None, core_flops: float, 
                 device=spec.device,
                 link=spec.link,
                 slowdown=slowdown(spec.device.training, core_flops),
-                config=config,
             )
         )
+    common = {
+        "rounds": experiment.rounds,
+        "seed": experiment.seed,
+        "target_accuracy": experiment.target_accuracy,
+        "workload": experiment.workload,
+    }
+    runs = [RunPlan(name=name, config={"algorithm": name, **common}) for name in experiment.algorithms]
     return Plan(
-        run=algorithm or experiment.name,
+        runs=runs or [RunPlan(name=experiment.name, config=common)],
         seed=experiment.seed,
         scale=scale,
         nodes=nodes,

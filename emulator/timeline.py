@@ -76,6 +76,12 @@ class Span:
         """Seconds past its due time, negative if early; None where nothing is promised."""
         return None if self.due is None else self.end - self.due
 
+    @property
+    def settled(self) -> float:
+        """When it was over for what follows: its due time where it has one, for a node carries the host's lateness
+        over to the next deadline instead of adding it up; else its end."""
+        return self.end if self.due is None else min(self.end, self.due)
+
     def to_fields(self) -> dict[str, Any]:
         """Plain values for msgpack or JSON, those at their default left out."""
         return _to_fields(self)
@@ -124,8 +130,8 @@ class Step:
     """A span on a critical path, and the part of the latency it stands for."""
 
     span: Span
-    gap: float  # seconds between the step before (or the round's start) and this one, in which nothing is recorded
-    seconds: float  # its own part of the latency: its duration, less what overlaps the next step within TOLERANCE
+    gap: float  # seconds from when the step before was settled (or the round's start) to this one's start
+    seconds: float  # its own part of the latency: until it was settled; of the last step, until its end
 
     @property
     def lateness(self) -> float | None:
@@ -223,8 +229,8 @@ def critical_path(spans_of_round: Sequence[Span]) -> list[Step]:
     """The chain of spans that the round's latency consists of, first step first.
 
     It is walked backwards from the span that ends last. What held a span up is whatever ended last, before its
-    start, at the node where it starts: a computation ends at its node, a message at its receiver. Gaps and steps
-    add up to the round's latency. `ValueError` if there are no spans.
+    start, at the node where it starts: a computation ends at its node, a message at its receiver. A span has ended
+    when it was settled. Gaps and steps add up to the round's latency. `ValueError` if there are no spans.
     """
     if not spans_of_round:
         raise ValueError("no timing: the round has no span")
@@ -234,10 +240,10 @@ def critical_path(spans_of_round: Sequence[Span]) -> list[Step]:
     span: Span | None = last
     reached = last.end  # everything after this moment is attributed
     while span is not None:
-        end = min(span.end, reached)
+        end = span.end if span is last else min(span.settled, reached)
         start = min(span.start, end)
         before = ended.last_at(span.node, start)
-        steps.append(Step(span, gap=max(0.0, start - before.end) if before else 0.0, seconds=end - start))
+        steps.append(Step(span, gap=max(0.0, start - before.settled) if before else 0.0, seconds=end - start))
         span, reached = before, start
     first = steps[-1]
     steps[-1] = Step(first.span, reached - min(span.start for span in spans_of_round), first.seconds)
@@ -264,7 +270,7 @@ class _Ended:
     def __init__(self, spans: Iterable[Span], last: Span) -> None:
         self._work: defaultdict[str, list[Span]] = defaultdict(list)
         self._waits: defaultdict[str, list[Span]] = defaultdict(list)
-        for span in sorted(spans, key=lambda span: (span.end, span.start)):
+        for span in sorted(spans, key=lambda span: (span.settled, span.start)):
             if span is not last:
                 (self._waits if span.stage == WAIT else self._work)[span.ends_at].append(span)
 
@@ -273,13 +279,13 @@ class _Ended:
         wait = self._top(self._waits[node], moment)
         # A wait that ended with something (a message that was waited for) is no cause: what came is. One that ended
         # with nothing is (for a full link to take a message), whatever else came while it lasted.
-        if wait is not None and (work is None or wait.end > work.end + TOLERANCE):
+        if wait is not None and (work is None or wait.end > work.settled + TOLERANCE):
             return self._waits[node].pop()
         return self._work[node].pop() if work is not None else None
 
     @staticmethod
     def _top(ended: list[Span], moment: float) -> Span | None:
-        while ended and ended[-1].end > moment + TOLERANCE:
+        while ended and ended[-1].settled > moment + TOLERANCE:
             ended.pop()
         return ended[-1] if ended else None
 

@@ -126,11 +126,15 @@ def combine(verdicts: Mapping[str, Verdict]) -> Verdict:
 
 
 def _latency_error(by_round: Mapping[int, Sequence[Span]]) -> float:
-    """The share of the latencies that is lateness on a critical path, or a gap in it."""
+    """The share of the latencies that is a gap in a critical path, or lateness at its end.
+
+    Lateness before the end is not lost: the next step has made up for it, or a gap or its own lateness shows it.
+    """
     added: list[float] = []
     for of_round in by_round.values():
-        for step in timeline.critical_path(of_round):
-            added += [step.gap, max(0.0, step.lateness or 0.0)]
+        path = timeline.critical_path(of_round)
+        added += [step.gap for step in path]
+        added.append(max(0.0, path[-1].lateness or 0.0))
     total = math.fsum(timeline.round_latency(of_round) for of_round in by_round.values())
     return math.fsum(added) / total if total > 0 else 0.0
 

@@ -22,35 +22,41 @@ from emulator.timeline import Metric, Span
 from emulator.units import SIZE, show
 
 T = TypeVar("T")
+CARRY_SECONDS = 0.010
+"""How much lateness of this host a node carries over to its next deadline. More than a timer and a busy scheduler
+explain is the program's own doing, or a host that cannot keep up, and shows as a gap in the timeline."""
 FLUSH_SECONDS = 0.25
 FLUSH_ENTRIES = 500
 
 
 class BusNode:
-    """A node on the bus, computing `stretched` or, on the host's own device, unthrottled."""
+    """A node on the bus for one run, computing `stretched` or, on the host's own device, unthrottled.
 
-    def __init__(self, endpoint: Endpoint, welcome: Mapping[str, Any]) -> None:
+    `welcome` says what the node is, `start` which run this is and when it began, both in the hub's words.
+    """
+
+    def __init__(self, endpoint: Endpoint, welcome: Mapping[str, Any], start: Mapping[str, Any]) -> None:
         self.name = endpoint.name
         self.role: str = welcome["role"]
         self.peers: dict[str, list[str]] = welcome["peers"]
-        self.config: dict[str, Any] = welcome["config"]
+        self.config: dict[str, Any] = start["config"]
         self.round = 0
         self._endpoint = endpoint
-        self._run: str = welcome["run"]
+        self._run: str = start["run"]
         self._slowdown: float | None = welcome["slowdown"]
         self._max_message: float = welcome["bus"]["max_message"]
         self._window: float = welcome["bus"]["window"]
         self._message_deadline: float = welcome["bus"]["message_deadline"]
         self._known = {name for names in self.peers.values() for name in names}
-        self._clock = Clock()
+        self._clock = Clock(start["scale"], start["epoch"])
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="device", initializer=lower_this_thread)
-        self._inbox: list[Message] = []
+        self._settled = 0.0  # the emulated time the program has reached
+        self._inbox: list[tuple[float, Message]] = []  # with the emulated time each was there
         self._arrived = asyncio.Event()
         self._outstanding: dict[int, int] = {}  # bytes of each message sent that has not left the up link
         self._room = asyncio.Event()
         self._sent = 0
         self._telemetry: list[dict[str, Any]] = []
-        self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # Pure-Python work would otherwise keep the event loop from its timers for 5 ms at a time.
         sys.setswitchinterval(0.0005)
 
@@ -80,7 +86,7 @@ class BusNode:
             self._sent += 1
             header.number = self._sent
             self._outstanding[header.number] = nbytes
-        header.sent = self._clock.now()
+        header.sent = self._reached()
         self._endpoint.send(header, tensors)
 
     async def receive(
@@ -89,9 +95,11 @@ class BusNode:
         host_seconds = self._message_deadline if timeout is None else timeout * self._clock.scale
         deadline = time.monotonic() + host_seconds
         while True:
-            for index, message in enumerate(self._inbox):
+            for index, (there, message) in enumerate(self._inbox):
                 if kind in (None, message.kind) and sender in (None, message.sender):
-                    return self._inbox.pop(index)
+                    del self._inbox[index]
+                    self._settle(there)
+                    return message
             self._arrived.clear()
             try:
                 await asyncio.wait_for(self._arrived.wait(), max(0.0, deadline - time.monotonic()))
@@ -102,34 +110,36 @@ class BusNode:
                 ) from None
 
     async def compute(self, stage: str, fn: Callable[[], T], work: Work | None = None) -> T:
-        start = self._clock.now()
+        start, began = self._reached(), self._clock.now()
         cpu, result = await asyncio.get_running_loop().run_in_executor(self._worker, _timed, fn)
         due: float | None = None
         if self._slowdown is None:
             # What took the host t seconds is t emulated ones, whatever the scale.
-            took = (self._clock.now() - start) * self._clock.scale
+            took = (self._clock.now() - began) * self._clock.scale
             await self._clock.sleep_until(start + took)
         else:
             due = start + stretched(cpu, self._slowdown)
             await self._clock.sleep_until(due)
-        self._note(
-            Span(
-                run=self._run,
-                round=self.round,
-                node=self.name,
-                stage=stage,
-                start=start,
-                end=self._clock.now(),
-                due=due,
-                cpu=cpu,
-                mode="unthrottled" if due is None else "stretched",
-                flops=work.flops if work else None,
-            )
+        span = Span(
+            run=self._run,
+            round=self.round,
+            node=self.name,
+            stage=stage,
+            start=start,
+            end=self._clock.now(),
+            due=due,
+            cpu=cpu,
+            mode="unthrottled" if due is None else "stretched",
+            flops=work.flops if work else None,
         )
+        self._settle(span.settled)
+        self._note(span)
         return result
 
     async def off_clock(self, fn: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._worker, fn)
+        result = await asyncio.get_running_loop().run_in_executor(self._worker, fn)
+        self._settle(self._clock.now())
+        return result
 
     def record(self, metric: str, value: float) -> None:
         self._note(Metric(self._run, self.round, self.name, metric, float(value)))
@@ -137,8 +147,7 @@ class BusNode:
     # -- the process's side
 
     async def run(self, program: Callable[[Any], Any]) -> None:
-        """Run `program` from the common start to its end, and deliver all it noted."""
-        await self._started
+        """Run `program` to its end, and deliver all it noted."""
         flushing = asyncio.create_task(self._flush_regularly())
         try:
             await program(self)
@@ -148,37 +157,33 @@ class BusNode:
             self._worker.shutdown(wait=False, cancel_futures=True)
 
     def on_message(self, header: Header, frames: list[zmq.Frame]) -> None:
-        """What the endpoint calls for each message from the hub."""
+        """Take a message from the hub."""
         match header.kind:
             case Kind.DATA:
                 self._take(header, frames)
             case Kind.CREDIT:
                 self._outstanding.pop(header.fields["number"], None)
                 self._room.set()
-            case Kind.START:
-                self._clock = Clock(header.fields["scale"], header.fields["epoch"])
-                if not self._started.done():
-                    self._started.set_result(None)
             case _:
                 pass
 
     def _take(self, header: Header, frames: list[zmq.Frame]) -> None:
-        self._note(
-            Span(
-                run=self._run,
-                round=header.round,
-                node=header.sender,
-                stage=header.stage,
-                start=header.sent,
-                end=self._clock.now(),
-                bytes=header.nbytes,
-                peer=self.name,
-                due=header.due,
-                off_clock=header.off_clock,
-            )
+        span = Span(
+            run=self._run,
+            round=header.round,
+            node=header.sender,
+            stage=header.stage,
+            start=header.sent,
+            end=self._clock.now(),
+            bytes=header.nbytes,
+            peer=self.name,
+            due=header.due,
+            off_clock=header.off_clock,
         )
+        self._note(span)
         tensors = wire.decode_tensors(header, frames)
-        self._inbox.append(Message(header.sender, header.stage, header.round, header.fields, tensors))
+        message = Message(header.sender, header.stage, header.round, header.fields, tensors)
+        self._inbox.append((span.settled, message))
         self._arrived.set()
 
     async def _wait_for_room(self, to: str, nbytes: int) -> None:
@@ -196,7 +201,22 @@ class BusNode:
                     f"{self.name}: its up link had no room for {show(nbytes, SIZE, 4)} to {to} "
                     f"within {self._message_deadline:g} s of host time"
                 ) from None
-        self._note(Span(self._run, self.round, self.name, "wait", start, self._clock.now()))
+        span = Span(self._run, self.round, self.name, "wait", start, self._clock.now())
+        self._settle(span.end)
+        self._note(span)
+
+    def _settle(self, emulated: float) -> None:
+        """The program has come as far as this."""
+        self._settled = max(self._settled, emulated)
+
+    def _reached(self) -> float:
+        """From when what the program does now counts.
+
+        That is when what it waited for was due, though the host brought it a little later: pacing is against absolute
+        deadlines, and what one is missed by is made up for at the next.
+        """
+        now = self._clock.now()
+        return self._settled if (now - self._settled) * self._clock.scale <= CARRY_SECONDS else now
 
     def _has_room(self, nbytes: int) -> bool:
         return not self._outstanding or sum(self._outstanding.values()) + nbytes <= self._window

@@ -39,7 +39,9 @@ class _Peer:
     identity: bytes
     heard: float
     ready: bool = False
-    done: bool = False
+    """To start the next run."""
+    given_up: bool = False
+    """Failed or silent: the controller knows."""
 
 
 @dataclass
@@ -51,7 +53,7 @@ class _Held:
 
 
 class Hub:
-    """Routes the messages of one run."""
+    """Routes the messages of an experiment's runs, each of which starts when every node is ready for it."""
 
     def __init__(self, plan: Plan, token: str) -> None:
         self._plan = plan
@@ -59,14 +61,10 @@ class Hub:
         self._nodes: dict[str, NodePlan] = {node.name: node for node in plan.nodes}
         self._peers: dict[str, _Peer] = {}
         self._names: dict[bytes, str] = {}
-        self._clock = Clock(plan.scale)
-        self._network = Network(plan.seed)
-        for node in plan.nodes:
-            self._network.add(node.name, node.link)
-        self._held: dict[int, _Held] = {}
-        self._numbered = 0
+        self._waiting_runs = list(plan.runs)
+        self._running = False
         self._timer: asyncio.TimerHandle | None = None
-        self._started = False
+        self._clear_the_links()
         self._refused: Counter[str] = Counter()
         self.priority: str | None = None
 
@@ -118,15 +116,15 @@ class Hub:
                 self._route(header, frames)
             case Kind.BEAT:
                 self._say(identity, Kind.BEAT)
-            case Kind.READY:
-                peer.ready = True
-                self._event("ready", name)
-                self._start_when_complete()
             case Kind.TELEMETRY:
                 self._forward(CONTROLLER, frames)
-            case Kind.DONE | Kind.FAILED:
-                peer.done = True
-                self._event(header.kind.value, name, header.fields)
+            case Kind.READY | Kind.DONE:
+                peer.ready = True
+                self._event(header.kind.value, name)
+                self._go_on_when_all_are_ready()
+            case Kind.FAILED:
+                peer.given_up = True
+                self._event("failed", name, header.fields)
             case _:
                 raise WireError(f"a node may not send '{header.kind}'")
 
@@ -162,31 +160,48 @@ class Hub:
         node = self._nodes[name]
         return {
             "bus": {**bus, "window": node.link.up.queue},
-            "run": self._plan.run,
             "role": node.role,
             "program": node.program,
             "slowdown": node.slowdown,
             "device": node.device.name,
             "memory": node.device.memory,
             "peers": self._plan.peers,
-            "config": node.config,
         }
 
-    def _start_when_complete(self) -> None:
-        if self._started or not all(name in self._peers and self._peers[name].ready for name in self._nodes):
+    def _go_on_when_all_are_ready(self) -> None:
+        """Start the next run, or tell the nodes that there is none."""
+        if not all(name in self._peers and self._peers[name].ready for name in self._nodes):
             return
-        self._started = True
+        self._clear_the_links()
+        self._running = bool(self._waiting_runs)
+        if not self._waiting_runs:
+            for name in self._nodes:
+                self._say(self._peers[name].identity, Kind.END)
+            return
+        run = self._waiting_runs.pop(0)
+        clock = {"epoch": self._clock.epoch, "scale": self._clock.scale}
+        for name in self._nodes:
+            self._peers[name].ready = False
+            self._say(self._peers[name].identity, Kind.START, {"run": run.name, "config": run.config, **clock})
+
+    def _clear_the_links(self) -> None:
+        """A run begins at time 0, on empty links."""
         self._clock = Clock(self._plan.scale)
-        for peer in self._peers.values():
-            self._say(peer.identity, Kind.START, {"epoch": self._clock.epoch, "scale": self._clock.scale})
+        self._network = Network(self._plan.seed)
+        for node in self._plan.nodes:
+            self._network.add(node.name, node.link)
+        self._held: dict[int, _Held] = {}
+        self._numbered = 0
+        if self._timer is not None:
+            self._timer.cancel()
 
     # -- what goes through the links
 
     def _route(self, header: Header, frames: list[zmq.Frame]) -> None:
         if header.receiver not in self._nodes or header.receiver == header.sender:
             raise WireError(f"{header.sender} has no peer '{header.receiver:.64}'")
-        if not self._started:
-            raise WireError(f"{header.sender} sends before the run has started")
+        if not self._running or self._peers[header.sender].ready:
+            raise WireError(f"{header.sender} sends outside of a run")
         if not 0 <= header.sent <= self._clock.now() + CLOCK_TOLERANCE:
             raise WireError(f"{header.sender} sent it at {header.sent:.6g} s, which is not in this run's past")
         header.nbytes = sum(len(frame) for frame in frames)
@@ -242,8 +257,8 @@ class Hub:
     def _look_for_the_silent(self) -> None:
         now = self._host_now()
         for name, peer in self._peers.items():
-            if not peer.done and name != CONTROLLER and now - peer.heard > self._plan.deadlines.silence:
-                peer.done = True
+            if not peer.given_up and name != CONTROLLER and now - peer.heard > self._plan.deadlines.silence:
+                peer.given_up = True
                 self._event("silent", name, {"seconds": now - peer.heard})
 
     @staticmethod

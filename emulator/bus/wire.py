@@ -36,6 +36,7 @@ class Kind(StrEnum):
     REFUSED = "refused"
     READY = "ready"
     START = "start"
+    END = "end"
     BEAT = "beat"
     CREDIT = "credit"
     TELEMETRY = "telemetry"

@@ -5,10 +5,9 @@ import contextlib
 import secrets
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Protocol
 
 from emulator.bus.controller import Controller, Event
 from emulator.bus.system import single_threaded
@@ -22,19 +21,28 @@ GRACE_SECONDS = 1.0
 """How long a node's last words may take to reach the controller after its process has ended."""
 
 
+class Observer(Protocol):
+    """Who follows an experiment."""
+
+    def entry(self, fields: dict[str, Any]) -> None:
+        """A span or metric that a node noted, as plain fields."""
+
+    def finished(self, run: str, wall_s: float) -> None:
+        """A run is over, all its entries have been given, and it took so many seconds of this host."""
+
+
 @dataclass
 class Outcome:
-    """What a finished run leaves besides its timeline."""
+    """What finished runs leave besides their timelines."""
 
-    wall_s: float
     hub_priority: str | None
     """None: the hub ran at raised priority; else why not."""
     notes: list[str] = field(default_factory=list)
     """What was refused on the way, one line each."""
 
 
-async def run(plan: Plan, logs: Path, on_entry: Callable[[dict[str, Any]], None]) -> Outcome:
-    """Run `plan` to its end; `on_entry` gets each span and metric as plain fields, as they come.
+async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
+    """Carry out `plan`, telling `observer`.
 
     Whatever happens, no process is left. Raises `NodeFailure` naming the node that died, failed or fell silent;
     `DeadlineExceeded` naming those that are waited for; `InputError` when the hub's port is taken.
@@ -42,7 +50,7 @@ async def run(plan: Plan, logs: Path, on_entry: Callable[[dict[str, Any]], None]
     token = secrets.token_hex(16)
     async with Processes(logs) as processes:
         address = await _start_hub(processes, plan, token)
-        controller = Controller(address, token, on_entry)
+        controller = Controller(address, token, observer.entry)
         try:
             await controller.connect(HUB_SECONDS)
             for node in plan.nodes:
@@ -51,7 +59,7 @@ async def run(plan: Plan, logs: Path, on_entry: Callable[[dict[str, Any]], None]
                     [sys.executable, "-m", "emulator.runtime.process"],
                     {**environment(address, node.name, token), **({} if node.slowdown is None else single_threaded())},
                 )
-            return await _Watch(plan, controller, processes).until_done()
+            return await _Watch(plan, controller, processes, observer).until_done()
         finally:
             controller.close()
 
@@ -79,67 +87,56 @@ async def _start_hub(processes: Processes, plan: Plan, token: str) -> str:
 class _Watch:
     """Waits for every node, with a deadline, and turns the first thing that goes wrong into one line."""
 
-    def __init__(self, plan: Plan, controller: Controller, processes: Processes) -> None:
+    def __init__(self, plan: Plan, controller: Controller, processes: Processes, observer: Observer) -> None:
         self._plan = plan
         self._controller = controller
         self._processes = processes
-        self._names = {node.name for node in plan.nodes}
-        self._ready: set[str] = set()
-        self._done: set[str] = set()
+        self._observer = observer
+        self._left = [run.name for run in plan.runs]
+        self._missing = {node.name for node in plan.nodes}
+        self._started = False
+        self._since = time.monotonic()
         self._notes: list[str] = []
 
     async def until_done(self) -> Outcome:
-        started = time.monotonic()
-        running_since: float | None = None
         event = asyncio.create_task(self._controller.events.get())
         exit_ = asyncio.create_task(self._processes.any_exit())
         lost = self._controller.lost
         try:
-            while self._done != self._names:
-                if running_since is None and self._ready == self._names:
-                    running_since = time.monotonic()
-                timeout = self._remaining(started, running_since)
+            while self._left:
                 waits: list[asyncio.Future[Any]] = [event, exit_, lost]
-                await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(waits, timeout=self._remaining(), return_when=asyncio.FIRST_COMPLETED)
                 if event.done():
                     self._handle(event.result())
                     event = asyncio.create_task(self._controller.events.get())
                 elif exit_.done():
                     await self._handle_exit(exit_.result())
-                    exit_ = asyncio.create_task(self._processes.any_exit())
                 elif lost.done():
                     lost.result()
         finally:
             event.cancel()
             exit_.cancel()
-        assert running_since is not None
-        return Outcome(time.monotonic() - running_since, self._controller.hub_priority, self._notes)
+        return Outcome(self._controller.hub_priority, self._notes)
 
-    def _remaining(self, started: float, running_since: float | None) -> float:
+    def _remaining(self) -> float:
         """Seconds until the deadline in force; raises when it is past."""
         deadlines = self._plan.deadlines
-        if running_since is None:
-            limit, since, key, missing = deadlines.start, started, "start", self._names - self._ready
-            what = "did not appear"
-        else:
-            limit, since, key, missing = deadlines.run, running_since, "run", self._names - self._done
-            what = "did not finish"
-        left = since + limit - time.monotonic()
+        key, limit = ("run", deadlines.run) if self._started else ("start", deadlines.start)
+        left = self._since + limit - time.monotonic()
         if left <= 0:
-            raise DeadlineExceeded(
-                f"{self._plan.run}: {', '.join(sorted(missing))} {what} within {limit:g} s (deadlines.{key})"
-            )
+            names = ", ".join(sorted(self._missing))
+            what = f"did not finish '{self._left[0]}'" if self._started else "did not appear"
+            raise DeadlineExceeded(f"{names} {what} within {limit:g} s (deadlines.{key})")
         return left
 
     def _handle(self, event: Event) -> None:
         match event.name:
-            case "ready":
-                self._ready.add(event.node)
-            case "done":
-                self._ready.add(event.node)
-                self._done.add(event.node)
+            case "ready" | "done":
+                self._missing.discard(event.node)
+                if not self._missing:
+                    self._go_on()
             case "failed":
-                raise _failure(event, self._plan.run, self._processes)
+                raise self._failure(event)
             case "silent":
                 raise NodeFailure(
                     f"{event.node} has been silent for {event.fields['seconds']:.0f} s: stopped, or starved of CPU "
@@ -150,17 +147,25 @@ class _Watch:
             case _:
                 pass
 
-    async def _handle_exit(self, name: str) -> None:
-        """A process has ended: fine once the node has said so, a failure otherwise."""
-        deadline = time.monotonic() + GRACE_SECONDS
-        while name not in self._done and time.monotonic() < deadline:
-            with contextlib.suppress(TimeoutError):
-                self._handle(await asyncio.wait_for(self._controller.events.get(), 0.1))
-        if name not in self._done:
-            raise NodeFailure(f"{self._plan.run}: {self._processes.obituary(name)}")
+    def _go_on(self) -> None:
+        """All nodes are ready for the next run, and done with the one before, if there was one."""
+        now = time.monotonic()
+        if self._started:
+            self._observer.finished(self._left.pop(0), now - self._since)
+        self._started, self._since = True, now
+        self._missing = {node.name for node in self._plan.nodes}
 
+    def _failure(self, event: Event) -> NodeFailure:
+        run = f"{self._left[0]}: " if self._started else ""
+        log = self._processes.log(event.node)
+        error = NodeFailure(f"{run}{event.node} failed: {event.fields['error']} (see {log})")
+        error.exit_status = int(event.fields["exit_status"])
+        return error
 
-def _failure(event: Event, run: str, processes: Processes) -> NodeFailure:
-    error = NodeFailure(f"{run}: {event.node} failed: {event.fields['error']} (see {processes.log(event.node)})")
-    error.exit_status = int(event.fields["exit_status"])
-    return error
+    async def _handle_exit(self, name: str) -> NoReturn:
+        """No process ends before the last run has: report its last words, should they be on their way, or its end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_SECONDS):
+                while True:
+                    self._handle(await self._controller.events.get())
+        raise NodeFailure(self._processes.obituary(name))

@@ -1,15 +1,17 @@
-"""The process of one node: joins the bus, loads its program, runs it, and says how it ended.
+"""The process of one node: joins the bus, loads its program, runs it for each run, and says how that ended.
 
 The hub's address, the node's name and the testbed's token come in the environment; all else comes from the hub.
 """
 
 import asyncio
+import gc
 import math
 import os
 import resource
 import sys
 import traceback
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from emulator.bus.client import BusNode
 from emulator.bus.endpoint import Endpoint
@@ -21,6 +23,8 @@ from emulator.runtime.program import load
 from emulator.units import SIZE, show
 
 REGISTER_SECONDS = 30.0
+
+T = TypeVar("T")
 
 
 def environment(address: str, name: str, token: str) -> dict[str, str]:
@@ -46,58 +50,63 @@ def failure_line(error: BaseException, device: str, memory: float) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-async def serve(address: str, name: str, token: str) -> int:
-    """Take part in a run under `name`; returns the exit status."""
-    pending: list[tuple[Any, Any]] = []
-    node: BusNode | None = None
+class Member:
+    """A node's process on the bus: runs its program once for each run the hub starts."""
 
-    def on_message(header: Header, frames: list[Any]) -> None:
-        if node is None:
-            pending.append((header, frames))
-        else:
-            node.on_message(header, frames)
+    def __init__(self, address: str, name: str, token: str) -> None:
+        self._endpoint = Endpoint(name, address, token, self._receive)
+        self._node: BusNode | None = None
+        self._starts: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._welcome: dict[str, Any] = {}
 
-    endpoint = Endpoint(name, address, token, on_message)
-    try:
-        welcome = await endpoint.register(REGISTER_SECONDS)
-    except EdgebedError as error:
-        sys.stderr.write(f"{error}\n")
-        endpoint.close()
-        return error.exit_status
-    node = BusNode(endpoint, welcome)
-    for header, frames in pending:
-        node.on_message(header, frames)
-    try:
-        program = load(welcome["program"])
-        limit_memory(welcome["memory"])
-        endpoint.send(Header(Kind.READY))
-        await _until_lost(node.run(program), endpoint)
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:
+    async def serve(self) -> int:
+        """Take part until the hub says that it is over; returns the exit status."""
+        try:
+            self._welcome = await self._endpoint.register(REGISTER_SECONDS)
+            program = load(self._welcome["program"])
+            limit_memory(self._welcome["memory"])
+            self._endpoint.send(Header(Kind.READY))
+            while (start := await _until_lost(self._starts.get(), self._endpoint)) is not None:
+                self._node = BusNode(self._endpoint, self._welcome, start)
+                await _until_lost(self._node.run(program), self._endpoint)
+                self._node = None
+                gc.collect()  # what a run leaves is not to be collected in the next one's time
+                self._endpoint.send(Header(Kind.DONE))
+            return 0
+        except Exception as error:
+            return self._fail(error)
+        finally:
+            self._endpoint.close()
+
+    def _receive(self, header: Header, frames: list[Any]) -> None:
+        if header.kind is Kind.START:
+            self._starts.put_nowait(header.fields)
+        elif header.kind is Kind.END:
+            self._starts.put_nowait(None)
+        elif self._node is not None:
+            self._node.on_message(header, frames)
+
+    def _fail(self, error: Exception) -> int:
         if not isinstance(error, EdgebedError):
             traceback.print_exc()
         status = error.exit_status if isinstance(error, EdgebedError) else 1
-        line = failure_line(error, welcome["device"], welcome["memory"])
+        line = failure_line(error, self._welcome.get("device", ""), self._welcome.get("memory", math.inf))
         sys.stderr.write(f"{line}\n")
-        endpoint.send(Header(Kind.FAILED, fields={"error": line, "exit_status": status}))
+        if self._welcome:
+            self._endpoint.send(Header(Kind.FAILED, fields={"error": line, "exit_status": status}))
         return status
-    else:
-        endpoint.send(Header(Kind.DONE))
-        return 0
-    finally:
-        endpoint.close()
 
 
-async def _until_lost(running: Any, endpoint: Endpoint) -> None:
+async def _until_lost(running: Coroutine[Any, Any, T], endpoint: Endpoint) -> T:
     """Await `running`, but no longer than the hub is there."""
-    task = asyncio.ensure_future(running)
-    await asyncio.wait({task, endpoint.lost}, return_when=asyncio.FIRST_COMPLETED)
+    task = asyncio.create_task(running)
+    waits: list[asyncio.Future[Any]] = [task, endpoint.lost]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     if not task.done():
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         endpoint.lost.result()
-    task.result()
+    return task.result()
 
 
 def main() -> int:
@@ -105,7 +114,11 @@ def main() -> int:
     die_with_parent()
     address, name, token = (os.environ[key] for key in ("EDGEBED_HUB", "EDGEBED_NAME", "EDGEBED_TOKEN"))
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(serve(address, name, token))
+        return runner.run(_serve(address, name, token))
+
+
+async def _serve(address: str, name: str, token: str) -> int:
+    return await Member(address, name, token).serve()
 
 
 if __name__ == "__main__":
