@@ -80,7 +80,7 @@ class Span:
     def settled(self) -> float:
         """When it was over for what follows: its due time where it has one, for a node carries the host's lateness
         over to the next deadline instead of adding it up; else its end."""
-        return self.end if self.due is None else min(self.end, self.due)
+        return self.end if self.due is None else max(self.start, min(self.end, self.due))
 
     def to_fields(self) -> dict[str, Any]:
         """Plain values for msgpack or JSON, those at their default left out."""

@@ -169,8 +169,24 @@ def test_the_critical_path_is_connected_and_does_not_overlap(of_round: list[Span
         assert reached <= step.span.end + 1e-9
     for before, after in pairwise(path):
         assert before.span.ends_at == after.span.node
-        assert before.span.end <= after.span.start + TOLERANCE
+        assert before.span.settled <= after.span.start + TOLERANCE
     assert reached == pytest.approx(path[-1].span.end, abs=1e-9)
+
+
+def test_lateness_that_the_next_step_made_up_for_is_no_part_of_the_latency() -> None:
+    late = replace(work("a", "client_forward", 10.0, 11.2), due=11.0)
+    up = replace(message("a", "server", "uplink", 11.0, 12.1), due=12.0)
+    path = timeline.critical_path([late, up])
+    assert [(step.span.stage, step.gap, round(step.seconds, 6)) for step in path] == [
+        ("client_forward", 0.0, 1.0),
+        ("uplink", 0.0, 1.1),
+    ]
+
+
+def test_lateness_that_was_not_made_up_for_is_overhead() -> None:
+    late = replace(work("a", "client_forward", 10.0, 11.2), due=11.0)
+    up = message("a", "server", "uplink", 11.2, 12.2)
+    assert timeline.breakdown([late, up]) == pytest.approx({"client_forward": 1.0, "uplink": 1.0, OVERHEAD: 0.2})
 
 
 @given(st.lists(spans().map(lambda span: replace(span, start=1.0, end=1.0)), min_size=1, max_size=20))

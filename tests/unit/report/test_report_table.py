@@ -32,7 +32,7 @@ algorithm   min-max    p95 client uplink server   link   head    80 %     down v
 ──────────────────────────────────────────────────────────────────────────────────────
 gapsl        81.2 % 2.50 s 998 ms 1.00 s 250 ms 250 ms 2.0 ms  5.00 s 6.00 MiB VALID
           75.0-87.5 2.95 s                                            2.00 MiB
-psl          81.2 % 2.50 s 998 ms 1.00 s 250 ms 250 ms 2.0 ms  5.00 s 6.00 MiB INVALID
+psl          81.2 % 2.50 s 748 ms 1.00 s 250 ms 250 ms 252 ms  5.00 s 6.00 MiB INVALID
           75.0-87.5 2.95 s                                            2.00 MiB
 testbed demo, local runtime, time scale 2. INVALID: latency_error 10.1 % (limit 5 %),
 compute_overrun 100 % (limit 5 %): psl: the host was busy with other work
@@ -59,7 +59,7 @@ def test_the_table_fits_100_columns_at_its_widest() -> None:
     assert head.split()[-8:] == ["link", "model", "other", "head", "80", "%", "down", "verdict"]
     assert first.startswith("algorithm ")
     assert first.endswith("12 ms 12 ms 25 ms  12 ms  16.4 h 6.00 MiB VALID")
-    assert second.endswith("-     - 2.0 ms  5.00 s 6.00 MiB INVALID")
+    assert second.endswith("-     - 252 ms  5.00 s 6.00 MiB INVALID")
 
 
 def test_a_workload_that_trains_nothing_has_a_table_of_its_own_stages() -> None:
