@@ -3,7 +3,7 @@
 No PyTorch here: a wrong word is reported at once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -199,15 +199,22 @@ def read(config: Mapping[str, Any]) -> Settings:
     return Settings.model_validate(dict(config))
 
 
-def check(config: Mapping[str, Any], clients: int | None = None) -> None:
+def check(config: Mapping[str, Any], peers: Mapping[str, Sequence[str]]) -> None:
     """Raise ValueError unless a run with this configuration can start.
 
-    Checks every word, that the data are there (downloads CIFAR-10 if, and only if, the file allows it) and, when
-    the number of `clients` is told, that each can have a batch.
+    Checks every word, that there is one server and at least one client (`peers`: role -> node names), that each client
+    can have a batch, and that the data are there (downloads CIFAR-10 if, and only if, the file allows it).
     """
     settings = read(config)
+    for role, enough in (("server", len(peers.get("server", ())) == 1), ("client", bool(peers.get("client")))):
+        if not enough:
+            raise ValueError(
+                f"the testbed has {len(peers.get(role, ()))} nodes of role '{role}': split learning takes exactly one "
+                "server and at least one client"
+            )
     data, batch = settings.workload.data, settings.workload.batch_size
-    if clients is not None and clients * batch > data.training:
+    clients = len(peers["client"])
+    if clients * batch > data.training:
         raise ValueError(
             f"batch_size is {batch}: {clients} clients need {clients * batch} training samples for one batch each, "
             f"and there are {data.training}"

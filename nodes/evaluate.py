@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from nodes.data import Samples
-from nodes.state import State, give
+from nodes.state import State, give, to_tensor
 
 BATCH = 500  # images at a time
 
@@ -31,8 +31,8 @@ def evaluate(client: nn.Module, states: Sequence[State], server: nn.Module, test
         give(client, state)
         correct = 0
         for start in range(0, len(test), BATCH):
-            images = torch.from_numpy(test.images(slice(start, start + BATCH)))
-            labels = torch.from_numpy(test.labels[start : start + BATCH])
+            images = to_tensor(test.images(slice(start, start + BATCH)))
+            labels = to_tensor(test.labels[start : start + BATCH])
             correct += int((server(client(images)).argmax(dim=1) == labels).sum())
         shares.append(correct / len(test))
     server.train()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nodes.evaluate import Accuracy
     from nodes.state import State
 
-__all__ = ["check", "main"]
+__all__ = ["Settings", "check", "main"]
 
 
 async def main(node: "Node") -> None:

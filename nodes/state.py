@@ -11,8 +11,14 @@ State = Mapping[str, NDArray[np.float32]]
 
 
 def to_tensor(array: NDArray[np.generic]) -> Tensor:
-    """A tensor with memory of its own: a received array may be a read-only view of the network's buffer."""
-    return torch.from_numpy(np.array(array))
+    """A tensor with memory of its own: a received array may be a read-only view of the network's buffer.
+
+    The memory is PyTorch's, because the last bit of a matrix product may depend on how its operands are aligned,
+    and NumPy's memory lies now here, now there.
+    """
+    tensor = torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype)
+    np.copyto(tensor.numpy(), array)
+    return tensor
 
 
 def to_array(tensor: Tensor) -> NDArray[np.float32]:

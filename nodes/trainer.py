@@ -43,7 +43,7 @@ class Trainer:
         Gives `activations` (batch, ...) float32 and `labels` (batch,) in the smallest integer that holds them.
         """
         batch = next(self._batches)
-        self._activations = self.model(torch.from_numpy(self.samples.images(batch)))
+        self._activations = self.model(to_tensor(self.samples.images(batch)))
         return {
             "activations": to_array(self._activations),
             "labels": self.samples.labels[batch].astype(self._label_type),

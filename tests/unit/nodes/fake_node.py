@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 
 @dataclass(frozen=True)
@@ -92,14 +93,21 @@ class Node:
 
     async def compute(self, stage: str, fn: Callable[[], Any], work: object = None) -> Any:
         self._world.computed.append((self.name, self.round, stage))
-        return await asyncio.to_thread(fn)
+        return await asyncio.to_thread(_alone, fn)
 
     async def off_clock(self, fn: Callable[[], Any]) -> Any:
-        return await asyncio.to_thread(fn)
+        return await asyncio.to_thread(_alone, fn)
 
     def record(self, metric: str, value: float) -> None:
         assert self.round not in self._world.metrics[metric], f"{metric} recorded twice in round {self.round}"
         self._world.metrics[metric][self.round] = float(value)
+
+
+def _alone(fn: Callable[[], Any]) -> Any:
+    """`fn()` without OpenMP threads, as on a node: how many there are is a matter of each thread that uses them, and
+    decides the order of sums."""
+    torch.set_num_threads(1)
+    return fn()
 
 
 def run(programs: Mapping[str, Callable[[Any], Awaitable[None]]], config: Mapping, clients: int) -> World:

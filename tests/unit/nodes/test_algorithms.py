@@ -1,0 +1,179 @@
+"""The server steps against each other and against plain autograd."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+from workloads import algorithm, uploads, weights
+
+from nodes import config
+from nodes.algorithms import ALGORITHMS, named
+from nodes.algorithms.gapsl import GAPSL
+
+
+def assert_same(one, other, *, exactly=False):
+    tolerance = {"rtol": 0, "atol": 0} if exactly else {"rtol": 1e-4, "atol": 1e-6}
+    for a, b in zip(one, other, strict=True):
+        torch.testing.assert_close(a, b, **tolerance)
+
+
+def several_steps(method, clients, batch=8, rounds=4):
+    """All activation gradients, losses and final weights of some rounds."""
+    results = []
+    for round in range(1, rounds + 1):
+        step = method.step(round, uploads(clients, batch, seed=round))
+        results += [*step.gradients, torch.tensor(step.losses)]
+    return [*results, *weights(method.model).values()]
+
+
+def own_gradients(model, upload):
+    """Gradients of one client's own mean loss: of its activations, and of the server-side model."""
+    activations = upload.activations.clone().requires_grad_()
+    loss = cross_entropy(model(activations), upload.labels)
+    of_activations, *of_parameters = torch.autograd.grad(loss, [activations, *model.parameters()])
+    return of_activations, of_parameters
+
+
+def test_psl_steps_along_the_mean_and_returns_each_clients_own_gradient():
+    method = algorithm("psl", clients=3)
+    before = copy.deepcopy(method.model)
+    batches = uploads(3)
+    own = [own_gradients(before, upload) for upload in batches]
+
+    step = method.step(1, batches)
+
+    assert_same(step.gradients, [of_activations for of_activations, _ in own])
+    mean = [sum(parts) / 3 for parts in zip(*(of_parameters for _, of_parameters in own), strict=True)]
+    rate = method.settings.optimizer.server_rate
+    expected = [p - rate * g for p, g in zip(before.parameters(), mean, strict=True)]
+    assert_same(method.parameters, expected)
+
+
+def test_epsl_with_phi_0_is_psl_to_the_last_bit():
+    psl = several_steps(algorithm("psl", clients=3), clients=3)
+    epsl = several_steps(algorithm("epsl", clients=3, phi=0), clients=3)
+    assert_same(epsl, psl, exactly=True)
+
+
+@pytest.mark.parametrize("phi", [0.01, 0.5, 1.0])
+def test_epsl_broadcasts_one_gradient_for_the_averaged_samples(phi):
+    step = algorithm("epsl", clients=3, phi=phi).step(1, uploads(3))
+    averaged = {0.01: 1, 0.5: 4, 1.0: 8}[phi]
+    assert all(gradient.shape == (8, 8, 4, 4) for gradient in step.gradients)
+    first = step.gradients[0]
+    for other in step.gradients[1:]:
+        assert torch.equal(first[:averaged], other[:averaged])
+        assert not any(torch.equal(first[k], other[k]) for k in range(averaged, 8))
+
+
+def test_epsl_goes_back_through_the_averaged_activations():
+    method = algorithm("epsl", clients=2, phi=1)
+    model = copy.deepcopy(method.model)
+    batches = uploads(2)
+    last_layer = []
+    for upload in batches:
+        scores = model(upload.activations).detach().requires_grad_()
+        cross_entropy(scores, upload.labels).backward()
+        last_layer.append(scores.grad)
+    mean = ((batches[0].activations + batches[1].activations) / 2).requires_grad_()
+    expected, *of_parameters = torch.autograd.grad(
+        model(mean), [mean, *model.parameters()], (last_layer[0] + last_layer[1]) / 2
+    )
+
+    step = method.step(1, batches)
+
+    assert_same(step.gradients, [expected, expected])
+    rate = method.settings.optimizer.server_rate
+    assert_same(method.parameters, [p - rate * g for p, g in zip(model.parameters(), of_parameters, strict=True)])
+
+
+def test_epsl_of_equal_clients_is_psl():
+    batches = [uploads(1)[0]] * 3
+    psl, epsl = algorithm("psl", clients=3), algorithm("epsl", clients=3, phi=0.5)
+    assert_same(epsl.step(1, batches).gradients, psl.step(1, batches).gradients)
+    assert_same(epsl.parameters, psl.parameters)
+
+
+def test_gapsl_with_every_client_selected_is_psl(monkeypatch):
+    everyone = lambda to_leader, limit: np.arange(len(to_leader))  # noqa: E731
+    monkeypatch.setattr("nodes.alignment.selected", everyone)
+    gapsl = several_steps(algorithm("gapsl", clients=3), clients=3)
+    assert_same(gapsl, several_steps(algorithm("psl", clients=3), clients=3))
+
+
+def test_gapsl_leaves_out_the_client_that_points_elsewhere_and_still_gives_it_its_gradient():
+    alike, other = uploads(1)[0], uploads(1, seed=5)[0]
+    batches = [alike, alike, alike, other]
+    method = algorithm("gapsl", clients=4, eta=0.0)
+    before = copy.deepcopy(method.model)
+
+    step = method.step(1, batches)
+
+    assert step.metrics["aligned"] == 3
+    of_alike, of_parameters = own_gradients(before, alike)
+    of_other, _ = own_gradients(before, other)
+    assert_same(step.gradients, [of_alike, of_alike, of_alike, of_other])
+    rate = method.settings.optimizer.server_rate
+    assert_same(method.parameters, [p - rate * g for p, g in zip(before.parameters(), of_parameters, strict=True)])
+
+
+def test_gapsl_reports_what_it_decided():
+    method = algorithm("gapsl", clients=5)
+    assert isinstance(method, GAPSL)
+    first = method.step(1, uploads(5)).metrics
+    assert first["k_t"] == pytest.approx(0.2)
+    assert first["leaders"] == 1
+    assert 1 <= first["aligned"] <= 5
+    assert 0 < first["mean_angle"] < np.pi
+    assert method.step(10, uploads(5, seed=1)).metrics["k_t"] in (pytest.approx(0.2), pytest.approx(0.8))
+
+
+def test_with_one_client_all_but_epsl_are_equal():
+    reference = several_steps(algorithm("sl", clients=1), clients=1)
+    for name in ("psl", "sfl", "gapsl"):
+        assert_same(several_steps(algorithm(name, clients=1), clients=1), reference)
+
+
+def test_epsl_with_one_client_is_sl_too():
+    epsl = several_steps(algorithm("epsl", clients=1, phi=0.5), clients=1)
+    assert_same(epsl, several_steps(algorithm("sl", clients=1), clients=1))
+
+
+def test_sfl_averages_once_an_epoch_unless_told_otherwise():
+    once_an_epoch = algorithm("sfl", clients=3)  # 100 samples each, batches of 8
+    assert [round for round in range(1, 30) if once_an_epoch.averages_after(round)] == [13, 26]
+    often = algorithm("sfl", clients=3, interval=2)
+    assert [round for round in range(1, 7) if often.averages_after(round)] == [2, 4, 6]
+
+
+def test_sfl_weighs_clients_by_their_samples():
+    method = algorithm("sfl", clients=2)
+    method.samples = [300, 100]
+    states = [{"weight": np.full((2, 2), value, dtype=np.float32)} for value in (1.0, 5.0)]
+    averaged = method.average(states)["weight"]
+    assert averaged.dtype == np.float32
+    assert averaged == pytest.approx(np.full((2, 2), 2.0))
+
+
+def test_only_sfl_averages():
+    with pytest.raises(NotImplementedError, match="PSL does not average"):
+        algorithm("psl", clients=2).average([])
+
+
+@pytest.mark.parametrize("name", ["psl", "sfl", "epsl", "gapsl"])
+def test_a_loss_that_is_no_number_names_round_and_client(name):
+    batches = uploads(3)
+    batches[1].activations[0, 0, 0, 0] = float("nan")
+    with pytest.raises(FloatingPointError, match="round 7: the loss of client-2 is nan"):
+        algorithm(name, clients=3, **({"phi": 0.0} if name == "epsl" else {})).step(7, batches)
+
+
+def test_every_algorithm_of_the_configuration_exists():
+    assert set(ALGORITHMS) == set(config.Algorithms.model_fields)
+
+
+def test_an_unknown_algorithm_is_refused_with_the_nearest():
+    with pytest.raises(ValueError, match=r"no algorithm is called 'gaspl': did you mean 'gapsl'\?"):
+        named("gaspl")
