@@ -204,3 +204,12 @@ def test_another_seed_splits_digits_otherwise():
 def test_fewer_samples_are_a_choice_by_seed():
     source = data.load(Data(name="digits", train_samples=100), "train", seed=1)
     assert len(source.labels) == len(source.take().labels) == 100
+
+
+def test_digits_are_what_scikit_learn_says_they_are() -> None:
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    (found,), found_labels = data._digits()
+    assert np.array_equal(found.reshape(len(found), -1), pixels)
+    assert np.array_equal(found_labels, labels)

@@ -1,0 +1,57 @@
+"""Runs a workload on a testbed made on the spot, through the real local runtime, and gives its timeline."""
+
+import asyncio
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from emulator.host import this_host
+from emulator.library import resolve_testbed
+from emulator.plan import make_plan
+from emulator.profiles import DeviceProfile, Experiment, LinkProfile, Testbed
+from emulator.runtime import local
+from emulator.timeline import Span, rounds
+
+MODULE = "tests.benchmarks.workloads"
+
+
+class _Spans(list[Span]):
+    def entry(self, fields: dict[str, Any]) -> None:
+        self.append(Span.from_fields(fields))
+
+    def finished(self, run: str, wall_s: float) -> None:
+        """Nothing is kept but the spans."""
+
+
+def link(rate: str = "unlimited", delay: str = "0 s") -> dict[str, Any]:
+    """A symmetric link whose queue never makes a sender wait."""
+    channel = {"rate": rate, "delay": delay, "queue": "unlimited"}
+    return {"source": "benchmark", "up": channel, "down": channel}
+
+
+def measure(
+    nodes: Mapping[str, tuple[str, str | DeviceProfile, Mapping[str, Any]]], rounds_: int, **workload: Any
+) -> dict[int, list[Span]]:
+    """The spans of each round. `nodes` maps names to program function, device and link."""
+    testbed = Testbed.model_validate(
+        {
+            "nodes": [
+                {"role": name.rstrip("0123456789-"), "name": name, "device": device, "link": LinkProfile.model_validate(on)}
+                for name, (_, device, on) in nodes.items()
+            ]
+        }
+    )
+    experiment = Experiment(
+        name="benchmark",
+        testbed=resolve_testbed(testbed),
+        programs={name.rstrip("0123456789-"): f"{MODULE}:{function}" for name, (function, _, _) in nodes.items()},
+        rounds=rounds_,
+        time_scale="auto",
+        workload=workload,
+    )
+    host = this_host()
+    spans = _Spans()
+    with tempfile.TemporaryDirectory() as logs:
+        asyncio.run(local.run(make_plan(experiment, host.core_flops, host.cores), Path(logs), spans))
+    return rounds(spans)
