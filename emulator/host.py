@@ -40,7 +40,7 @@ class Host:
 
 def this_host() -> Host:
     """This host, its speed from the cache or measured now (some seconds)."""
-    cpu, cores, memory = _cpu_model(), len(os.sched_getaffinity(0)), psutil.virtual_memory().total
+    cpu, cores, memory = _cpu_model(), _usable_cores(), psutil.virtual_memory().total
     fingerprint = f"{cpu}|{os.cpu_count()}|{platform.machine()}|torch {version('torch')}|numpy {version('numpy')}"
     path = cache_file()
     try:
@@ -103,6 +103,12 @@ def _measure_in_process() -> float:
     except (subprocess.SubprocessError, ValueError) as error:
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         raise EdgebedError(f"this host's speed could not be measured: {said[-1] if said else error}") from None
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _cpu_model() -> str:
