@@ -8,10 +8,22 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from yaml.constructor import ConstructorError
+from yaml.reader import ReaderError
 
 from emulator.errors import InputError
 
 Location = Sequence[str | int]
+
+
+class _Constructor(yaml.SafeLoader):
+    """Marks the place of what looks like a date or a number and is none, such as 2025-02-30."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            raise ConstructorError(None, None, str(error), node.start_mark) from None
 
 
 class Document:
@@ -24,13 +36,16 @@ class Document:
             self._root = yaml.compose(text, Loader=yaml.SafeLoader)
             if self._root is not None:
                 self._refuse_duplicates(self._root)
-            self.data: Any = yaml.safe_load(text)
+            self.data: Any = None if self._root is None else _Constructor("").construct_document(self._root)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             where = f"{source}:{mark.line + 1}" if mark else source
             raise InputError(f"{where}: not valid YAML: {error.problem or error.context}") from None
-        except yaml.YAMLError as error:
-            raise InputError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
+        except ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1
+            raise InputError(f"{source}:{line}: not valid YAML: {error.reason}: #x{error.character:04x}") from None
+        except RecursionError:
+            raise InputError(f"{source}: not valid YAML: nested too deeply, or in itself") from None
         if not isinstance(self.data, dict):
             raise InputError(f"{source}: holds no keys: write 'key: value' lines")
 
@@ -78,16 +93,17 @@ class Document:
     def explain(
         self, error: ValidationError, model: type[BaseModel] | None, rename: Mapping[str, str] | None = None
     ) -> InputError:
-        """The first fault pydantic found in `model`, as one line: where, which key, what is wrong, what to do.
+        """The worst fault pydantic found in `model`, as one line: where, which key, what is wrong, what to do.
 
+        An unknown key comes before all others: where one is misspelt, the right one is missing too.
         `rename` maps first keys of the model to what the file calls them.
         """
         faults = error.errors(include_url=False)
-        fault = faults[0]
+        fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
         location = [*fault["loc"]]
         if location and rename:
             location[0] = rename.get(str(location[0]), location[0])
-        key = ".".join(str(step) for step in location if step not in ("name", "profile") or step == location[-1])
+        key = ".".join(self._keys(location))
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             message = f"unknown key{nearest(str(location[-1]), fields_at(model, fault['loc'][:-1]))}"
@@ -96,14 +112,29 @@ class Document:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         return InputError(f"{self.where(location)}: {key}: {message}{more}" if key else f"{self.source}: {message}")
 
+    def _keys(self, location: Location) -> Iterator[str]:
+        """The steps of `location` that are keys or places in a list, without pydantic's tags for a union's members."""
+        at = self.data
+        for depth, step in enumerate(location):
+            if not isinstance(at, dict | list):
+                return  # a value has no keys
+            inside = at if isinstance(at, dict) else dict(enumerate(at))
+            if step in inside:
+                at = inside[step]
+            elif step in ("name", "profile") and depth < len(location) - 1:
+                continue
+            yield str(step)
+
     def _refuse_duplicates(self, node: yaml.Node) -> None:
         if isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
             for key, value in node.value:
+                self._refuse_duplicates(value)
+                if not isinstance(key, yaml.ScalarNode):
+                    continue  # a list or a map as a key: the constructor refuses it
                 if key.value in seen:
                     raise InputError(f"{self.source}:{key.start_mark.line + 1}: {key.value}: stands here twice")
                 seen.add(key.value)
-                self._refuse_duplicates(value)
         elif isinstance(node, yaml.SequenceNode):
             for item in node.value:
                 self._refuse_duplicates(item)

@@ -77,12 +77,20 @@ def resolve_testbed(testbed: Testbed, beside: Path | None = None) -> Testbed:
     numbered = dict.fromkeys(total, 0)
     nodes: list[NodeSpec] = []
     for spec in testbed.nodes:
-        device = spec.device if isinstance(spec.device, DeviceProfile) else load(DeviceProfile, spec.device, beside)
-        link = spec.link if isinstance(spec.link, LinkProfile) else load(LinkProfile, spec.link, beside)
+        try:
+            device = spec.device if isinstance(spec.device, DeviceProfile) else load(DeviceProfile, spec.device, beside)
+            link = spec.link if isinstance(spec.link, LinkProfile) else load(LinkProfile, spec.link, beside)
+        except InputError as error:
+            raise InputError(f"testbed '{testbed.name}': {error}") from None
         for _ in range(spec.count):
             numbered[spec.role] += 1
             name = spec.name or (spec.role if total[spec.role] == 1 else f"{spec.role}-{numbered[spec.role]}")
-            nodes.append(NodeSpec(role=spec.role, name=name, device=device, link=link))
+            try:
+                nodes.append(NodeSpec(role=spec.role, name=name, device=device, link=link))
+            except ValidationError as error:
+                # What is refused in a file is refused in a name made of the role: a reserved one, or one too long.
+                reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise InputError(f"testbed '{testbed.name}': a node of role '{spec.role}': {reason}") from None
     taken: set[str] = set()
     for node in nodes:
         if str(node.name) in taken:

@@ -89,6 +89,8 @@ class Network:
         self._waiting: dict[tuple[str, str], deque[_Flight]] = {}  # for room in the receiver's link, in order
         self._admissions: list[tuple[float, int, tuple[str, str]]] = []
         self._order = count()
+        self._news: list[Arrival | Departure] = []  # accounted for, and not yet told
+        self._accounted = -math.inf
 
     def add(self, node: str, profile: LinkProfile) -> None:
         """Connect `node`. Its jitter depends on the network's seed and the node's place in the order of adding."""
@@ -105,8 +107,12 @@ class Network:
 
     def send(self, sent: float, sender: str, receiver: str, nbytes: int, token: int) -> None:
         """Put a message on its way that `sender` sent at `sent`; the past is allowed, and made up for."""
-        draws = self._random[sender].standard_normal(2)
-        flight = _Flight(token, sender, receiver, nbytes, sent, (float(draws[0]), float(draws[1])))
+        # The queue it may have to wait for must be as full as it is by then, whoever looked last.
+        self._account(sent)
+        jitters = self._up[sender].channel.jitter, self._down[receiver].channel.jitter
+        # One draw for the whole message and link: its chunks are delayed together, as a reliable stream's are.
+        up, down = self._random[sender].standard_normal(2) if any(jitters) else (0.0, 0.0)
+        flight = _Flight(token, sender, receiver, nbytes, sent, (float(up), float(down)))
         line = self._waiting.get((sender, receiver))
         if line is None:
             self._admit(flight, sent)
@@ -115,12 +121,17 @@ class Network:
 
     def advance(self, now: float) -> list[Arrival | Departure]:
         """Account for everything up to `now`; returns what left and what arrived, in order of time."""
-        done: list[Arrival | Departure] = []
+        self._account(now)
+        news, self._news = self._news, []
+        return news
+
+    def _account(self, now: float) -> None:
+        self._accounted = max(self._accounted, now)
         while True:
             event_time = self._events[0].time if self._events else math.inf
             admission_time = self._admissions[0][0] if self._admissions else math.inf
             if min(event_time, admission_time) > now:
-                return done
+                return
             if admission_time <= event_time:
                 self._admit_next(*heapq.heappop(self._admissions))
                 continue
@@ -128,9 +139,9 @@ class Network:
             event.pending = False
             flight = event.flight
             if event.step is _Step.DEPART:
-                done.append(Departure(flight.token))
+                self._news.append(Departure(flight.token))
             elif event.step is _Step.ARRIVE:
-                done.append(Arrival(flight.token, event.time))
+                self._news.append(Arrival(flight.token, event.time))
             else:
                 crossing = event.transfer
                 transfer = self._down[flight.receiver].send(
@@ -149,6 +160,8 @@ class Network:
         times = [self._alarms[0].time] if self._alarms else []
         if self._admissions:
             times.append(self._admissions[0][0])
+        if self._news:
+            times.append(self._accounted)
         return min(times, default=None)
 
     def update(self, now: float, node: str, profile: LinkProfile) -> list[Arrival | Departure]:

@@ -85,7 +85,9 @@ def parse(text: object, dimension: Dimension) -> float:
         raise UnitError(f"'{text}' has no unit: write a {dimension.name} such as '{dimension.example}'")
     if unit not in dimension.units:
         raise UnitError(f"'{unit}' is no unit of {dimension.name}{_hint(unit, dimension)}")
-    value = float(number) * dimension.units[unit]
+    size = dimension.units[unit]
+    # The inverse of a small unit is a whole number: '57 %' is 0.57 exactly, which 57 * 0.01 is not.
+    value = float(number) * size if size >= 1 else float(number) / round(1 / size)
     if not math.isfinite(value):
         raise UnitError(f"'{text}' is out of range")
     return value
@@ -93,7 +95,7 @@ def parse(text: object, dimension: Dimension) -> float:
 
 def show(value: float, dimension: Dimension, digits: int = 12) -> str:
     """`value` as text: the largest unit that leaves at least 1 before it. `parse` reads it back."""
-    if math.isinf(value) and dimension.unbounded:
+    if value == math.inf and dimension.unbounded:
         return "unlimited"
     if not math.isfinite(value):
         raise UnitError(f"{value} is not a {dimension.name}")
@@ -108,8 +110,10 @@ def show(value: float, dimension: Dimension, digits: int = 12) -> str:
 
 
 def _hint(unit: str, dimension: Dimension) -> str:
-    if unit in dimension.mistaken:
-        return f": write '{dimension.mistaken[unit]}'"
+    # A unit in the wrong case is nearer than any other: 'mbit/s' means 'Mbit/s', not 'bit/s'.
+    for known, meant in {**dimension.mistaken, **{name: name for name in dimension.units}}.items():
+        if known.casefold() == unit.casefold():
+            return f": write '{meant}'"
     near = difflib.get_close_matches(unit, dimension.units, n=1, cutoff=0.6)
     return f": did you mean '{near[0]}'?" if near else f": use one of {', '.join(dimension.units)}"
 

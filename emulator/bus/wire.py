@@ -17,6 +17,10 @@ import zmq
 VERSION = 1
 MAX_TENSORS = 4096
 MAX_NAME = 64
+MAX_HEADER = 4 * 2**20
+"""Bytes of a header frame: a telemetry message carries a few thousand spans."""
+MAX_ELEMENTS = 2**48
+"""Of a tensor, empty dimensions left out: numpy refuses a shape beyond all memory even where it holds nothing."""
 _DTYPES = {np.dtype(code).str for code in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")}
 
 Buffer: TypeAlias = bytes | memoryview
@@ -79,12 +83,20 @@ def encode(header: Header, tensors: Tensors | None = None) -> list[Buffer]:
     frames: list[Buffer] = []
     header.tensors = []
     for name, array in (tensors or {}).items():
-        data = np.ascontiguousarray(array)
+        data = np.asarray(array, order="C")
         if data.dtype.str not in _DTYPES:
             raise WireError(f"tensor '{name}' is of type {data.dtype}: send numbers in this host's byte order")
         header.tensors.append((name, data.dtype.str, data.shape))
         frames.append(data.reshape(-1).view(np.uint8).data)
-    return [pack(header), *frames]
+    packed = pack(header)
+    if len(packed) > MAX_HEADER:
+        raise WireError(
+            f"the fields of '{header.stage or header.kind}' take {len(packed)} bytes, over the limit of {MAX_HEADER}: "
+            f"send arrays as tensors"
+        )
+    if header.kind is Kind.DATA:
+        unpack(packed)  # what the hub would drop is refused here, where the program sees it
+    return [packed, *frames]
 
 
 def pack(header: Header) -> bytes:
@@ -119,12 +131,12 @@ def unpack(frame: Buffer) -> Header:
     if not isinstance(body, list) or not body:
         raise WireError("the header is not a list of fields")
     if body[0] != VERSION:
-        raise WireError(f"protocol version {body[0]!r} is not {VERSION}: run the same edgebed everywhere")
+        raise WireError(f"protocol version {body[0]!r:.80} is not {VERSION}: run the same edgebed everywhere")
     if len(body) != 13:
         raise WireError(f"the header has {len(body)} fields, not 13")
     _, kind, sender, receiver, stage, number, round_, sent, off_clock, fields, tensors, due, nbytes = body
-    if kind not in _KINDS:
-        raise WireError(f"unknown kind of message {kind!r}")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise WireError(f"unknown kind of message {kind!r:.80}")
     for name, text in (("sender", sender), ("receiver", receiver), ("stage", stage)):
         if not isinstance(text, str) or len(text) > MAX_NAME:
             raise WireError(f"{name} {text!r:.80} is not a name of at most {MAX_NAME} characters")
@@ -169,9 +181,16 @@ def _tensor_list(tensors: object) -> list[tuple[str, str, tuple[int, ...]]]:
         if not isinstance(entry, list) or len(entry) != 3 or not isinstance(entry[0], str):
             raise WireError("a tensor is not announced as name, dtype and shape")
         name, dtype, shape = entry
-        if dtype not in _DTYPES:
+        if not isinstance(dtype, str) or dtype not in _DTYPES:
             raise WireError(f"tensor '{name:.{MAX_NAME}}' has the unknown type {dtype!r:.20}")
-        if not isinstance(shape, list) or len(shape) > 16 or not all(type(n) is int and n >= 0 for n in shape):
+        if (
+            not isinstance(shape, list)
+            or len(shape) > 16
+            or not all(type(n) is int and n >= 0 for n in shape)
+            or math.prod(n or 1 for n in shape) > MAX_ELEMENTS
+        ):
             raise WireError(f"tensor '{name:.{MAX_NAME}}' has no valid shape")
         checked.append((name, dtype, tuple(shape)))
+    if len({name for name, _, _ in checked}) < len(checked):
+        raise WireError("two tensors have the same name")
     return checked
