@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from emulator.document import Document, nearest
+from emulator.document import Document, Location, nearest
 from emulator.errors import InputError
 from emulator.profiles import DeviceProfile, Experiment, LinkProfile, NodeSpec, Profile, Testbed
 
@@ -66,43 +66,58 @@ def load(model: type[P], reference: str, beside: Path | None = None) -> P:
     return check(document, model, path.stem)
 
 
-def resolve_testbed(testbed: Testbed, beside: Path | None = None) -> Testbed:
+def resolve_testbed(
+    testbed: Testbed, beside: Path | None = None, document: Document | None = None, at: Location = ()
+) -> Testbed:
     """`testbed` with one named entry per node and every device and link in full.
 
-    Nodes without a name are called after their role, numbered from 1 where the role has several.
+    Nodes without a name are called after their role, numbered from 1 where the role has several. Errors name the
+    place in `document`, where the testbed stands at the location `at`.
     """
     total = {spec.role: 0 for spec in testbed.nodes}
     for spec in testbed.nodes:
         total[spec.role] += spec.count
     numbered = dict.fromkeys(total, 0)
     nodes: list[NodeSpec] = []
-    for spec in testbed.nodes:
-        try:
-            device = spec.device if isinstance(spec.device, DeviceProfile) else load(DeviceProfile, spec.device, beside)
-            link = spec.link if isinstance(spec.link, LinkProfile) else load(LinkProfile, spec.link, beside)
-        except InputError as error:
-            raise InputError(f"testbed '{testbed.name}': {error}") from None
+    taken: set[str] = set()
+    for index, spec in enumerate(testbed.nodes):
+
+        def place(key: str, index: int = index) -> str:
+            if document is None:
+                return f"testbed '{testbed.name}': nodes.{index}.{key}"
+            return f"{document.where([*at, 'nodes', index, key])}: {'.'.join(map(str, [*at, 'nodes', index, key]))}"
+
+        device = _resolved(DeviceProfile, spec.device, beside, place("device"))
+        link = _resolved(LinkProfile, spec.link, beside, place("link"))
         for _ in range(spec.count):
             numbered[spec.role] += 1
             name = spec.name or (spec.role if total[spec.role] == 1 else f"{spec.role}-{numbered[spec.role]}")
+            if name in taken:
+                raise InputError(f"{place('name')}: two nodes are named '{name}': names must differ")
+            taken.add(name)
             try:
                 nodes.append(NodeSpec(role=spec.role, name=name, device=device, link=link))
             except ValidationError as error:
                 # What is refused in a file is refused in a name made of the role: a reserved one, or one too long.
                 reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-                raise InputError(f"testbed '{testbed.name}': a node of role '{spec.role}': {reason}") from None
-    taken: set[str] = set()
-    for node in nodes:
-        if str(node.name) in taken:
-            raise InputError(f"testbed '{testbed.name}': two nodes are named '{node.name}': names must differ")
-        taken.add(str(node.name))
+                raise InputError(f"{place('role')}: {reason}") from None
     return testbed.model_copy(update={"nodes": nodes})
+
+
+def _resolved(model: type[P], reference: str | P, beside: Path | None, place: str) -> P:
+    """The profile that `reference` means, or is; one that stands in the file itself is called so."""
+    if not isinstance(reference, str):
+        return reference if reference.name else reference.model_copy(update={"name": "inline"})
+    try:
+        return load(model, reference, beside)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
 
 
 def load_testbed(reference: str, beside: Path | None = None) -> Testbed:
     """The testbed that `reference` means, resolved."""
     path, document = read("testbeds", reference, beside)
-    return resolve_testbed(check(document, Testbed, path.stem), path.parent)
+    return resolve_testbed(check(document, Testbed, path.stem), path.parent, document)
 
 
 def load_experiment(reference: str, overrides: Mapping[str, Any] | None = None) -> tuple[Experiment, Document]:
@@ -118,7 +133,9 @@ def load_experiment(reference: str, overrides: Mapping[str, Any] | None = None) 
             beside = None  # a testbed named on the command line is relative to where the command runs
     experiment = check(document, Experiment, path.stem)
     if isinstance(experiment.testbed, Testbed):
-        testbed = resolve_testbed(experiment.testbed, beside)
+        inline = experiment.testbed
+        named = inline if inline.name else inline.model_copy(update={"name": experiment.name})
+        testbed = resolve_testbed(named, beside, document, ["testbed"])
     else:
         testbed = load_testbed(experiment.testbed, beside)
     roles = {node.role for node in testbed.nodes}

@@ -141,11 +141,12 @@ class Experiment(Profile):
     bus: Bus = Bus()
     workload: dict[str, Any] = Field(default_factory=dict, description="handed to the programs as it is")
 
-    @field_validator("time_scale")
+    @field_validator("time_scale", mode="before")
     @classmethod
-    def _scale_is_possible(cls, value: Literal["auto"] | float) -> Literal["auto"] | float:
-        if value != "auto" and not 0 < value <= 1e6:
-            raise ValueError("time_scale must lie above 0 and at most at 1e6, or be 'auto'")
+    def _scale_is_possible(cls, value: object) -> object:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value != "auto" and not (number and 0 < float(str(value)) <= 1e6):
+            raise ValueError(f"{value!r:.40} is no time scale: write a number above 0 and at most 1e6, or auto")
         return value
 
     @field_validator("algorithms")

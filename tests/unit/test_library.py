@@ -149,15 +149,16 @@ def test_a_resolved_testbed_resolves_to_itself(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("node", "says"),
     [
-        ("{role: client, device: jetson-nan, link: lte}", "testbed 'mine': unknown device 'jetson-nan': did you mean"),
-        ("{role: client, device: host, link: wifi}", "testbed 'mine': unknown link 'wifi': did you mean 'wifi-5'?"),
-        ("{role: client, name: server, device: host, link: lte}", "testbed 'mine': two nodes are named 'server'"),
-        ("{role: controller, device: host, link: lte}", "testbed 'mine': a node of role 'controller': the name"),
-        (f"{{role: {'r' * 64}, count: 2, device: host, link: lte}}", f"testbed 'mine': a node of role '{'r' * 64}'"),
+        ("{role: client, device: jetson-nan, link: lte}", "device: unknown device 'jetson-nan': did you mean"),
+        ("{role: client, device: host, link: wifi}", "link: unknown link 'wifi': did you mean 'wifi-5'?"),
+        ("{role: client, name: server, device: host, link: lte}", "name: two nodes are named 'server'"),
+        ("{role: controller, device: host, link: lte}", "role: the name 'controller' is taken"),
+        (f"{{role: {'r' * 64}, count: 2, device: host, link: lte}}", "role: String should have at most 64 characters"),
     ],
 )
-def test_a_node_that_cannot_be_is_refused_with_the_testbed_s_name(folder: Path, node: str, says: str) -> None:
-    assert refusal_of_testbed(folder, f"{SERVER}  - {node}\n").startswith(says)
+def test_a_node_that_cannot_be_is_refused_with_its_place(folder: Path, node: str, says: str) -> None:
+    said = refusal_of_testbed(folder, f"{SERVER}  - {node}\n")
+    assert said.startswith(f"{folder}/mine.yaml:3: nodes.1.{says}")
 
 
 def test_a_number_s_name_that_is_taken_is_refused(folder: Path) -> None:
@@ -172,7 +173,7 @@ def test_a_faulty_device_of_a_testbed_names_both(folder: Path) -> None:
     (folder / "board.yaml").write_text(DEVICE.replace("memory", "memroy"))
     with pytest.raises(InputError) as refused:
         library.load_testbed(str(folder / "field.yaml"))
-    said = f"testbed 'field': {folder}/board.yaml:2: memroy: unknown key: did you mean 'memory'?"
+    said = f"{folder}/field.yaml:3: nodes.1.device: {folder}/board.yaml:2: memroy: unknown key: did you mean 'memory'?"
     assert str(refused.value).startswith(said)
 
 
