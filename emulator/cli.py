@@ -69,7 +69,7 @@ def run(
             raise InputError(f"--target: {error}") from None
         overrides["target_accuracy"] = target
     prepared = experiments.prepare(experiment, overrides)
-    with _terminated_as_interrupted(), Progress(console(sys.stderr)) as progress:
+    with _interruptible(), Progress(console(sys.stderr)) as progress:
         finished = experiments.run(prepared, this_host(), out, progress)
     if as_json:
         sys.stdout.write(result.to_json(finished.result))
@@ -154,8 +154,8 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 @contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Have SIGTERM stop the run as Ctrl-C does, so that no process is left behind."""
+def _interruptible() -> Iterator[None]:
+    """Have SIGTERM stop the run as Ctrl-C does, so that no process is left behind; either ends in `click.Abort`."""
 
     def interrupt(*_: object) -> NoReturn:
         raise KeyboardInterrupt
@@ -163,6 +163,10 @@ def _terminated_as_interrupted() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
+    except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            click.echo(err=True)  # the terminal has shown ^C
+        raise click.Abort from None
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -1,6 +1,7 @@
 """The `Node` of a program that runs as a process on the bus."""
 
 import asyncio
+import math
 import sys
 import threading
 import time
@@ -85,7 +86,8 @@ class BusNode:
             await self._wait_for_room(to, nbytes)
             self._sent += 1
             header.number = self._sent
-            self._outstanding[header.number] = nbytes
+            if math.isfinite(self._window):
+                self._outstanding[header.number] = nbytes
         header.sent = self._reached()
         self._endpoint.send(header, tensors)
 

@@ -9,6 +9,7 @@ import zmq
 
 from emulator.bus.endpoint import Endpoint
 from emulator.bus.wire import Header, Kind
+from emulator.errors import EdgebedError
 from emulator.plan import CONTROLLER
 
 
@@ -38,12 +39,22 @@ class Controller:
 
     def close(self) -> None:
         """Leave the bus."""
-        self._endpoint.close()
+        self._endpoint.close(linger=0.0)  # it says nothing that anyone waits for
 
     def _receive(self, header: Header, _: list[zmq.Frame]) -> None:
         if header.kind is Kind.TELEMETRY:
-            for entry in header.fields["entries"]:
-                self._on_entry(entry)
+            try:
+                for entry in header.fields["entries"]:
+                    self._on_entry(entry)
+            # The event loop would print these and go on: they are for whoever waits for the run.
+            except EdgebedError as error:
+                self._fail(error)
+            except (KeyError, TypeError, ValueError) as error:
+                self._fail(EdgebedError(f"what {header.sender} noted cannot be read: {error}"))
         elif header.kind is Kind.EVENT:
             fields = dict(header.fields)
             self.events.put_nowait(Event(fields.pop("event"), fields.pop("node"), fields))
+
+    def _fail(self, error: EdgebedError) -> None:
+        if not self.lost.done():
+            self.lost.set_exception(error)

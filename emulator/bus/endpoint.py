@@ -1,7 +1,6 @@
 """A node's socket on the bus: registers it, keeps its heartbeat, and brings what the hub has for it."""
 
 import asyncio
-import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +34,7 @@ class Endpoint:
         self._socket: Socket | None = None
         self._welcome: asyncio.Future[dict[str, Any]] | None = None
         self._beats: asyncio.Task[None] | None = None
-        self._heard = time.monotonic()
+        self._unanswered = 0
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Ends with an exception when the hub refuses this node or falls silent."""
 
@@ -61,7 +60,6 @@ class Endpoint:
             raise DeadlineExceeded(
                 f"{self.name}: no answer from the hub at {self._address} within {timeout:g} s: is it running?"
             ) from None
-        self._heard = time.monotonic()
         self._beats = asyncio.create_task(self._beat(float(welcome["bus"]["silence"])))
         return welcome
 
@@ -71,26 +69,27 @@ class Endpoint:
         header.sender = self.name
         self._socket.send(wire.encode(header, tensors))
 
-    def close(self) -> None:
-        """Leave the bus; what is already sent still goes out, for a few seconds at most."""
+    def close(self, linger: float = LINGER_SECONDS) -> None:
+        """Leave the bus; what is already sent still goes out, for `linger` seconds at most if there is a hub."""
         if self._beats is not None:
             self._beats.cancel()
         if self._socket is not None:
-            self._socket.close(LINGER_SECONDS)
+            there = self._beats is not None and not self.lost.done()
+            self._socket.close(linger if there else 0.0)
         self._context.term()
-        self.lost.cancel()
+        if not self.lost.cancel() and not self.lost.cancelled():
+            self.lost.exception()  # seen, whether or not anybody waited for it
 
     async def _beat(self, silence: float) -> None:
-        while True:
-            await asyncio.sleep(BEAT_SECONDS)
+        # Beats are counted, not seconds: a program that held this loop up is not to be taken for a silent hub.
+        while self._unanswered * BEAT_SECONDS <= silence:
+            self._unanswered += 1
             self.send(Header(Kind.BEAT))
-            quiet = time.monotonic() - self._heard
-            if quiet > silence:
-                self._fail(DeadlineExceeded(f"{self.name}: the hub at {self._address} is silent for {quiet:.0f} s"))
-                return
+            await asyncio.sleep(BEAT_SECONDS)
+        self._fail(DeadlineExceeded(f"{self.name}: the hub at {self._address} has been silent for {silence:g} s"))
 
     def _receive(self, frames: list[zmq.Frame]) -> None:
-        self._heard = time.monotonic()
+        self._unanswered = 0
         try:
             header = wire.unpack(frames[0].buffer)
             wire.check_frames(header, [len(frame) for frame in frames[1:]], float("inf"))

@@ -7,9 +7,10 @@ each peer.
 
 import asyncio
 import hmac
+import math
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import zmq
@@ -17,7 +18,7 @@ import zmq
 from emulator.bus import wire
 from emulator.bus.socket import Socket
 from emulator.bus.system import die_with_parent, raise_priority
-from emulator.bus.wire import Header, Kind, WireError
+from emulator.bus.wire import MAX_HEADER, Header, Kind, WireError
 from emulator.clock import Clock, new_event_loop
 from emulator.errors import EdgebedError, InputError
 from emulator.network import Arrival, Network
@@ -25,9 +26,6 @@ from emulator.plan import CONTROLLER, NodePlan, Plan
 from emulator.profiles import Bus
 
 BEAT_SECONDS = 1.0
-MAX_HEADER = 4 * 2**20
-"""Bytes of a header frame: a telemetry message carries a few thousand spans."""
-
 CLOCK_TOLERANCE = 1e-3
 """Emulated seconds by which a sender's clock may be ahead: all nodes of a host share one."""
 
@@ -40,8 +38,12 @@ class _Peer:
     heard: float
     ready: bool = False
     """To start the next run."""
+    watched: bool = False
+    """Its heartbeat is expected: from when it is first ready, for while it imports its program it has none."""
     given_up: bool = False
     """Failed or silent: the controller knows."""
+    unsent: list[list[Any]] = field(default_factory=list)
+    """What came for it while its connection was broken."""
 
 
 @dataclass
@@ -111,6 +113,9 @@ class Hub:
             raise WireError(f"{name} says it is '{header.sender:.64}'")
         peer = self._peers[name]
         peer.heard = self._host_now()
+        unsent, peer.unsent = peer.unsent, []
+        for late in unsent:
+            self._send(identity, late)
         match header.kind:
             case Kind.DATA:
                 self._route(header, frames)
@@ -119,7 +124,7 @@ class Hub:
             case Kind.TELEMETRY:
                 self._forward(CONTROLLER, frames)
             case Kind.READY | Kind.DONE:
-                peer.ready = True
+                peer.ready = peer.watched = True
                 self._event(header.kind.value, name)
                 self._go_on_when_all_are_ready()
             case Kind.FAILED:
@@ -131,6 +136,7 @@ class Hub:
     def _register(self, identity: bytes, header: Header) -> None:
         name, token = header.sender, header.fields.get("token")
         known = self._peers.get(name)
+        other = self._names.get(identity, name)
         reason = None
         if not isinstance(token, str) or not hmac.compare_digest(token.encode(), self._token.encode()):
             reason = "the token is wrong: start nodes with the token of their testbed"
@@ -138,6 +144,8 @@ class Hub:
             reason = f"the testbed has no node '{name}'"
         elif known is not None and known.identity != identity:
             reason = f"the name '{name}' is already registered"
+        elif other != name:
+            reason = f"it is already registered as '{other}'"
         if reason is not None:
             self._say(identity, Kind.REFUSED, {"reason": reason})
             self._event("refused", name, {"reason": reason})
@@ -223,7 +231,8 @@ class Hub:
                 self._deliver(held)
             else:
                 header = self._held[news.token].header
-                self._say(self._peers[header.sender].identity, Kind.CREDIT, {"number": header.number})
+                if math.isfinite(self._nodes[header.sender].link.up.queue):
+                    self._say(self._peers[header.sender].identity, Kind.CREDIT, {"number": header.number})
         if self._timer is not None:
             self._timer.cancel()
         wakeup = self._network.wakeup()
@@ -236,12 +245,19 @@ class Hub:
     def _forward(self, name: str, frames: list[Any]) -> None:
         peer = self._peers.get(name)
         if peer is not None:
-            self._socket.send([peer.identity, *frames])
+            self._send(peer.identity, frames)
+
+    def _send(self, identity: bytes, frames: list[Any]) -> None:
+        """Send now or, to a node whose connection is broken, as soon as it is heard again."""
+        peer = self._peers.get(self._names.get(identity, ""))
+        waits = peer is not None and bool(peer.unsent)
+        if (waits or not self._socket.send([identity, *frames])) and peer is not None:
+            peer.unsent.append(frames)
 
     # -- what the hub says itself
 
     def _say(self, identity: bytes, kind: Kind, fields: dict[str, Any] | None = None) -> None:
-        self._socket.send([identity, wire.pack(Header(kind, fields=fields or {}))])
+        self._send(identity, [wire.pack(Header(kind, fields=fields or {}))])
 
     def _event(self, event: str, node: str, fields: dict[str, Any] | None = None) -> None:
         controller = self._peers.get(CONTROLLER)
@@ -257,7 +273,7 @@ class Hub:
     def _look_for_the_silent(self) -> None:
         now = self._host_now()
         for name, peer in self._peers.items():
-            if not peer.given_up and name != CONTROLLER and now - peer.heard > self._plan.deadlines.silence:
+            if peer.watched and not peer.given_up and now - peer.heard > self._plan.deadlines.silence:
                 peer.given_up = True
                 self._event("silent", name, {"seconds": now - peer.heard})
 
@@ -278,7 +294,7 @@ def bind(router: zmq.Socket[bytes], host: str, bus: Bus) -> str:
         router.bind(f"tcp://{host}:{bus.port or '*'}")
     except zmq.ZMQError as error:
         raise InputError(
-            f"port {bus.port} of {host} cannot be used: {error.strerror}: "
+            f"port {bus.port} of {host} cannot be used: {zmq.strerror(error.errno or 0)}: "
             f"set bus.port to another, or to 0 for a free one"
         ) from None
     return router.getsockopt_string(zmq.LAST_ENDPOINT)

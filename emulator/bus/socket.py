@@ -60,5 +60,9 @@ class Socket:
                 frames = self._socket.recv_multipart(flags=zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            self._on_message(frames)
+            try:
+                self._on_message(frames)
+            except BaseException:
+                self._drain_soon()  # the next message is not to wait for another edge
+                raise
         self._drain_soon()

@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from emulator.bus.controller import Controller, Event
 from emulator.bus.system import single_threaded
@@ -110,6 +110,7 @@ class _Watch:
                     self._handle(event.result())
                     event = asyncio.create_task(self._controller.events.get())
                 elif exit_.done():
+                    event.cancel()  # or it would take the last words away
                     await self._handle_exit(exit_.result())
                 elif lost.done():
                     lost.result()
@@ -162,10 +163,11 @@ class _Watch:
         error.exit_status = int(event.fields["exit_status"])
         return error
 
-    async def _handle_exit(self, name: str) -> NoReturn:
+    async def _handle_exit(self, name: str) -> None:
         """No process ends before the last run has: report its last words, should they be on their way, or its end."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE_SECONDS):
-                while True:
+                while self._left:
                     self._handle(await self._controller.events.get())
-        raise NodeFailure(self._processes.obituary(name))
+        if self._left:
+            raise NodeFailure(self._processes.obituary(name))

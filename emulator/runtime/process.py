@@ -23,6 +23,8 @@ from emulator.runtime.program import load
 from emulator.units import SIZE, show
 
 REGISTER_SECONDS = 30.0
+LEAST_MEMORY = 16 * 2**20
+"""Bytes that a program must have on top of what it takes to be started: the device's thread alone needs 8 MiB."""
 
 T = TypeVar("T")
 
@@ -33,11 +35,21 @@ def environment(address: str, name: str, token: str) -> dict[str, str]:
 
 
 def limit_memory(nbytes: float) -> None:
-    """Refuse this process more than `nbytes` of private memory, its interpreter and libraries included."""
+    """Refuse this process more than `nbytes` of private memory, its interpreter and libraries included.
+
+    Raises `MemoryError` when nothing is left of that already.
+    """
     if math.isfinite(nbytes):
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         limit = int(nbytes) if hard == resource.RLIM_INFINITY else min(int(nbytes), hard)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+        bytearray(LEAST_MEMORY)
+
+
+def lift_memory_limit() -> None:
+    """Let this process have what it wants again."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
 
 
 def failure_line(error: BaseException, device: str, memory: float) -> str:
@@ -56,7 +68,7 @@ class Member:
     def __init__(self, address: str, name: str, token: str) -> None:
         self._endpoint = Endpoint(name, address, token, self._receive)
         self._node: BusNode | None = None
-        self._starts: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._runs: asyncio.Queue[BusNode | None] = asyncio.Queue()
         self._welcome: dict[str, Any] = {}
 
     async def serve(self) -> int:
@@ -66,9 +78,8 @@ class Member:
             program = load(self._welcome["program"])
             limit_memory(self._welcome["memory"])
             self._endpoint.send(Header(Kind.READY))
-            while (start := await _until_lost(self._starts.get(), self._endpoint)) is not None:
-                self._node = BusNode(self._endpoint, self._welcome, start)
-                await _until_lost(self._node.run(program), self._endpoint)
+            while (node := await _until_lost(self._runs.get(), self._endpoint)) is not None:
+                await _until_lost(node.run(program), self._endpoint)
                 self._node = None
                 gc.collect()  # what a run leaves is not to be collected in the next one's time
                 self._endpoint.send(Header(Kind.DONE))
@@ -80,13 +91,16 @@ class Member:
 
     def _receive(self, header: Header, frames: list[Any]) -> None:
         if header.kind is Kind.START:
-            self._starts.put_nowait(header.fields)
+            # At once: what another node sends may be the very next message.
+            self._node = BusNode(self._endpoint, self._welcome, header.fields)
+            self._runs.put_nowait(self._node)
         elif header.kind is Kind.END:
-            self._starts.put_nowait(None)
+            self._runs.put_nowait(None)
         elif self._node is not None:
             self._node.on_message(header, frames)
 
     def _fail(self, error: Exception) -> int:
+        lift_memory_limit()  # last words take memory, too
         if not isinstance(error, EdgebedError):
             traceback.print_exc()
         status = error.exit_status if isinstance(error, EdgebedError) else 1

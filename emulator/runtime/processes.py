@@ -7,6 +7,8 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from emulator.errors import InputError
+
 TERMINATE_SECONDS = 2.0
 LAST_LINES = 3
 
@@ -23,7 +25,10 @@ class Processes:
         self._watchers: dict[asyncio.Task[int], str] = {}
 
     async def __aenter__(self) -> "Processes":
-        self._logs.mkdir(parents=True, exist_ok=True)
+        try:
+            self._logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot create {self._logs}: {error.strerror}") from error
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -32,17 +37,24 @@ class Processes:
         for process in self._running.values():
             _signal(process, signal.SIGTERM)
         ended = [asyncio.create_task(process.wait()) for process in self._running.values()]
-        if ended:
-            await asyncio.wait(ended, timeout=TERMINATE_SECONDS)
-        for process in self._running.values():
-            _signal(process, signal.SIGKILL)
-        await asyncio.gather(*ended)
+        try:
+            if ended:
+                await asyncio.wait(ended, timeout=TERMINATE_SECONDS)
+        finally:  # even if the user does not want to wait
+            for process in self._running.values():
+                _signal(process, signal.SIGKILL)
+            # Waited for anew, because a second Ctrl-C cancels the tasks above.
+            await asyncio.gather(*(process.wait() for process in self._running.values()))
 
     async def start(
         self, name: str, command: Sequence[str], env: Mapping[str, str], *, talks: bool = False
     ) -> asyncio.subprocess.Process:
         """Start `command`; with `talks`, its standard input and output are pipes."""
-        with self.log(name).open("wb") as log:
+        try:
+            log = self.log(name).open("wb")
+        except OSError as error:
+            raise InputError(f"cannot write {self.log(name)}: {error.strerror}") from error
+        with log:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 env={**os.environ, **env},
@@ -81,7 +93,6 @@ class Processes:
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    """Signal the process's whole group: what it started is to end with it."""
+    """Signal the process's whole group, be it dead itself: what it started is to end with it."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        if process.returncode is None:
-            os.killpg(process.pid, number)
+        os.killpg(process.pid, number)

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,11 @@ def load(name: str) -> Program:
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name and (module_name + ".").startswith(error.name + "."):
-            raise InputError(
-                f"program '{name}': no module '{error.name}' here or among the installed packages"
-            ) from None
-        raise
+    except Exception as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and (module_name + ".").startswith(missing + "."):
+            raise InputError(f"program '{name}': no module '{missing}' here or among the installed packages") from None
+        raise InputError(f"program '{name}': {_where(error)}{type(error).__name__}: {_reason(error)}") from error
     program = getattr(module, attribute, None)
     if not callable(program):
         raise InputError(f"program '{name}': module '{module_name}' has no function '{attribute}'")
@@ -48,3 +48,16 @@ def checker(name: str) -> Callable[[dict[str, Any], dict[str, list[str]]], None]
     load(name)
     check = getattr(sys.modules[name.partition(":")[0]], "check", None)
     return check if callable(check) else None
+
+
+def _where(error: Exception) -> str:
+    """The line of the user's own code at which importing a module failed."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{Path(error.filename).name}, line {error.lineno}: "
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    last = frames[-1]
+    return "" if last.filename == __file__ else f"{Path(last.filename).name}, line {last.lineno}: "
+
+
+def _reason(error: Exception) -> str:
+    return error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
