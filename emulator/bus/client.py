@@ -104,7 +104,8 @@ class BusNode:
                     return message
             self._arrived.clear()
             try:
-                await asyncio.wait_for(self._arrived.wait(), max(0.0, deadline - time.monotonic()))
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    await self._arrived.wait()
             except TimeoutError:
                 what = f"'{kind}'" if kind else "message"
                 raise DeadlineExceeded(
@@ -197,7 +198,8 @@ class BusNode:
         while not self._has_room(nbytes):
             self._room.clear()
             try:
-                await asyncio.wait_for(self._room.wait(), max(0.0, deadline - time.monotonic()))
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    await self._room.wait()
             except TimeoutError:
                 raise DeadlineExceeded(
                     f"{self.name}: its up link had no room for {show(nbytes, SIZE, 4)} to {to} "

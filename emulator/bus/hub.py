@@ -9,6 +9,7 @@ import asyncio
 import hmac
 import math
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -216,6 +217,10 @@ class Hub:
         if header.off_clock:
             self._deliver(_Held(header, frames))
             return
+        if not self._held and self._network.promises_nothing(header.sender, header.receiver):
+            self._deliver(_Held(header, frames))
+            self._credit(header)
+            return
         self._numbered += 1
         self._held[self._numbered] = _Held(header, frames)
         self._network.send(header.sent, header.sender, header.receiver, header.nbytes, self._numbered)
@@ -230,14 +235,17 @@ class Hub:
                     held.header.due = news.due
                 self._deliver(held)
             else:
-                header = self._held[news.token].header
-                if math.isfinite(self._nodes[header.sender].link.up.queue):
-                    self._say(self._peers[header.sender].identity, Kind.CREDIT, {"number": header.number})
+                self._credit(self._held[news.token].header)
         if self._timer is not None:
             self._timer.cancel()
         wakeup = self._network.wakeup()
         loop = asyncio.get_running_loop()
         self._timer = None if wakeup is None else loop.call_at(self._clock.host_time(wakeup), self._pump)
+
+    def _credit(self, header: Header) -> None:
+        """Tell the sender, if it keeps count, that the message has left its link."""
+        if math.isfinite(self._nodes[header.sender].link.up.queue):
+            self._say(self._peers[header.sender].identity, Kind.CREDIT, {"number": header.number})
 
     def _deliver(self, held: _Held) -> None:
         self._forward(held.header.receiver, [wire.pack(held.header), *held.frames[1:]])
@@ -279,7 +287,7 @@ class Hub:
 
     @staticmethod
     def _host_now() -> float:
-        return asyncio.get_running_loop().time()
+        return time.monotonic()
 
 
 def bind(router: zmq.Socket[bytes], host: str, bus: Bus) -> str:

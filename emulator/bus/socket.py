@@ -15,6 +15,9 @@ from emulator.bus.wire import Buffer
 BURST = 64
 """Messages taken at a time, before timers get their turn."""
 
+_NOBLOCK = int(zmq.NOBLOCK)
+_POLLIN = int(zmq.POLLIN)
+
 
 class Socket:
     """Calls `on_message(frames)` for each message; runs until `close`."""
@@ -31,14 +34,15 @@ class Socket:
     def send(self, frames: Sequence[Buffer | zmq.Frame]) -> bool:
         """Hand `frames` to ZeroMQ without copying; False: the peer they are addressed to is not connected."""
         try:
-            self._socket.send_multipart(frames, flags=zmq.NOBLOCK, copy=False)
+            self._socket.send_multipart(frames, flags=_NOBLOCK, copy=False)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise
             return False
         finally:
-            # The descriptor signals edges, and sending may have consumed one: look for messages once more.
-            self._drain_soon()
+            # The descriptor signals edges, and sending may have consumed one.
+            if self._readable():
+                self._drain_soon()
         return True
 
     def close(self, linger: float) -> None:
@@ -54,15 +58,15 @@ class Socket:
     def _drain(self) -> None:
         self._pending = False
         for _ in range(BURST):
-            if self._socket.closed:
+            if self._socket.closed or not self._readable():
                 return
-            try:
-                frames = self._socket.recv_multipart(flags=zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
+            frames = self._socket.recv_multipart(flags=_NOBLOCK, copy=False)
             try:
                 self._on_message(frames)
             except BaseException:
                 self._drain_soon()  # the next message is not to wait for another edge
                 raise
         self._drain_soon()
+
+    def _readable(self) -> bool:
+        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & _POLLIN)
