@@ -37,7 +37,12 @@ def measure(
     testbed = Testbed.model_validate(
         {
             "nodes": [
-                {"role": name.rstrip("0123456789-"), "name": name, "device": device, "link": LinkProfile.model_validate(on)}
+                {
+                    "role": name.rstrip("0123456789-"),
+                    "name": name,
+                    "device": device,
+                    "link": LinkProfile.model_validate(on),
+                }
                 for name, (_, device, on) in nodes.items()
             ]
         }

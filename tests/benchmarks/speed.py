@@ -66,7 +66,7 @@ def empty_round() -> dict[str, float]:
 def main() -> None:
     # In turn, so that a host that changes its speed does so for both.
     ratios, plain, through = [], [], []
-    for _ in range(3):
+    for _ in range(5):
         plain.append(tcp_throughput())
         through.append(hub_throughput())
         ratios.append(through[-1] / plain[-1])
