@@ -84,6 +84,9 @@ def run(
         )
         console(sys.stdout).print(shown)
         click.echo(f"results: {finished.folder}")
+    host = finished.result["host"]
+    for note in (*([host["hub_priority"]] if host["hub_priority"] else []), *host["notes"]):
+        click.echo(f"note: {note}", err=True)
     if not finished.verdict.valid:
         sys.exit(INVALID)
 
