@@ -182,6 +182,9 @@ def main() -> NoReturn:
     except EdgebedError as error:
         click.echo(f"edgebed: {error}", err=True)
         status = error.exit_status
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        status = error.exit_code
     except click.ClickException as error:
         click.echo(f"edgebed: {error.format_message()}", err=True)
         status = error.exit_code

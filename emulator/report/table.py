@@ -1,6 +1,7 @@
 """The table at the end of a run: what each algorithm reached, how long its rounds took, and on what.
 
-A cell has two lines where two numbers belong together, as the head says; so the table fits 100 columns.
+A cell has two lines where two things belong together, as the head says; so the usual table fits a terminal of 80
+columns.
 """
 
 import math
@@ -27,6 +28,7 @@ GROUPS = {
 }
 MAX_STAGES = len(GROUPS) + 1  # what 100 columns have room for; the rest is summed under 'other'
 
+GAPS = "gaps"
 PIPED_WIDTH = 120
 
 
@@ -45,7 +47,7 @@ def table(summaries: Sequence[Summary], verdict: Verdict, *, testbed: str, runti
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0, show_edge=False, caption_justify="left")
     made.caption = _caption(verdict, testbed, runtime, time_scale, bool(targets))
     made.caption_style = ""
-    made.add_column("algorithm", overflow="fold")
+    made.add_column("run\nverdict", overflow="fold")
     if accuracies:
         made.add_column("accuracy\nmin-max", justify="right")
     made.add_column("round\np95", justify="right")
@@ -53,12 +55,13 @@ def table(summaries: Sequence[Summary], verdict: Verdict, *, testbed: str, runti
         made.add_column(Text(name), justify="right")
     if targets:
         shown = "/".join(f"{100 * target:g}" for target in targets)
-        made.add_column(f"time to\n{shown} %", justify="right")
-    made.add_column("bytes up\ndown", justify="right")
-    made.add_column("verdict")
+        made.add_column(f"to\n{shown} %", justify="right")
+    made.add_column("up\ndown", justify="right")
 
     for summary in summaries:
-        row: list[Text | str] = [Text(summary.run)]  # a Text: brackets in a name are no markup
+        # Texts: brackets in a name are no markup.
+        word = Text("VALID", "green") if summary.verdict.valid else Text("INVALID", "bold red")
+        row: list[Text | str] = [Text(summary.run).append("\n").append_text(word)]
         if accuracies:
             row.append(_accuracy(summary))
         row.append(f"{text.seconds(summary.latency.median)}\n{text.seconds(summary.latency.p95)}")
@@ -66,7 +69,6 @@ def table(summaries: Sequence[Summary], verdict: Verdict, *, testbed: str, runti
         if targets:
             row.append(_time_to_target(summary))
         row.append(f"{text.size(summary.traffic.up)}\n{text.size(summary.traffic.down)}")
-        row.append(Text("VALID", "green") if summary.verdict.valid else Text("INVALID", "bold red"))
         made.add_row(*row)
     return made
 
@@ -80,7 +82,7 @@ def _stage_columns(summaries: Iterable[Summary]) -> list[tuple[str, tuple[str, .
     if len(columns) > MAX_STAGES:
         rest = tuple(stage for _, stages in columns[MAX_STAGES - 1 :] for stage in stages)
         columns = [*columns[: MAX_STAGES - 1], ("other", rest)]
-    return [*columns, ("over-\nhead", (OVERHEAD,))]
+    return [*columns, (GAPS, (OVERHEAD,))]
 
 
 def _stage(summary: Summary, stages: Iterable[str]) -> str:
@@ -91,7 +93,7 @@ def _stage(summary: Summary, stages: Iterable[str]) -> str:
 def _accuracy(summary: Summary) -> str:
     if summary.accuracy is None:
         return "-"
-    low, high = (f"{100 * value:.1f}" for value in (summary.accuracy.min, summary.accuracy.max))
+    low, high = (f"{100 * value:.0f}" for value in (summary.accuracy.min, summary.accuracy.max))
     return f"{text.share(summary.accuracy.mean)}\n{low}-{high}"
 
 

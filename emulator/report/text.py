@@ -13,14 +13,14 @@ def seconds(value: float) -> str:
 
 
 def size(value: float) -> str:
-    """Bytes, in binary units as the profiles are written."""
-    if value < 1023.5:
+    """Bytes, in binary units as the profiles are written; in seven characters up to 999 TiB."""
+    if value < 999.5:
         return f"{value:.0f} B"
-    for unit in ("KiB", "MiB", "GiB"):
+    for unit in ("KiB", "MiB", "GiB", "TiB"):
         value /= 1024
-        if value < 1023.5:
-            return f"{_three_digits(value)} {unit}"
-    return f"{_three_digits(value / 1024)} TiB"
+        if value < 999.5:
+            break
+    return f"{value:.{1 if value < 9.95 else 0}f} {unit}"
 
 
 def share(value: float) -> str:

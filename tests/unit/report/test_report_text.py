@@ -33,16 +33,23 @@ def test_durations_fit_six_characters(value: float, shown: str) -> None:
     ("value", "shown"),
     [
         (0, "0 B"),
-        (1023, "1023 B"),
-        (1024, "1.00 KiB"),
-        (1023.7 * 1024, "1.00 MiB"),
-        (12.34 * 2**20, "12.3 MiB"),
-        (2**30, "1.00 GiB"),
-        (5000 * 2**40, "5000 TiB"),
+        (999, "999 B"),
+        (1000, "1.0 KiB"),
+        (1023.7 * 1024, "1.0 MiB"),
+        (9.96 * 2**20, "10 MiB"),
+        (12.34 * 2**20, "12 MiB"),
+        (999.4 * 2**20, "999 MiB"),
+        (2**30, "1.0 GiB"),
+        (999 * 2**40, "999 TiB"),
     ],
 )
-def test_sizes_are_in_binary_units(value: float, shown: str) -> None:
+def test_sizes_fit_seven_characters_in_binary_units(value: float, shown: str) -> None:
     assert text.size(value) == shown
+    assert len(shown) <= 7
+
+
+def test_sizes_beyond_all_disks_are_shown_all_the_same() -> None:
+    assert text.size(5000 * 2**40) == "5000 TiB"
 
 
 def test_shares_are_in_per_cent() -> None:
