@@ -14,13 +14,12 @@ def seconds(value: float) -> str:
 
 def size(value: float) -> str:
     """Bytes, in binary units as the profiles are written; in seven characters up to 999 TiB."""
-    if value < 999.5:
-        return f"{value:.0f} B"
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
-        value /= 1024
+    unit = "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
         if value < 999.5:
             break
-    return f"{value:.{1 if value < 9.95 else 0}f} {unit}"
+        value, unit = value / 1024, larger
+    return f"{value:.{1 if value < 9.95 and unit != 'B' else 0}f} {unit}"
 
 
 def share(value: float) -> str:
