@@ -13,8 +13,8 @@ import yaml
 
 from emulator import experiment as experiments
 from emulator import library
-from emulator.document import Document, as_yaml, nearest
-from emulator.errors import EdgebedError, InputError
+from emulator.document import Document, as_yaml
+from emulator.errors import EdgebedError, InputError, nearest
 from emulator.host import this_host
 from emulator.profiles import Experiment, Profile, Testbed
 from emulator.report import result
@@ -68,7 +68,7 @@ def run(
         except UnitError as error:
             raise InputError(f"--target: {error}") from None
         overrides["target_accuracy"] = target
-    prepared = experiments.prepare(experiment, overrides)
+    prepared = experiments.check(experiment, overrides, prepare=True)
     with _interruptible(), Progress(console(sys.stderr)) as progress:
         finished = experiments.run(prepared, this_host(), out, progress)
     if as_json:
@@ -132,7 +132,7 @@ def check(file: Path) -> None:
     if model is Testbed:
         library.load_testbed(reference)
     elif model is Experiment:
-        experiments.prepare(reference, {})
+        experiments.check(reference, {})
     else:
         library.check(document, model, file.stem)
     click.echo(f"{file}: a valid {kind.removesuffix('s')} file")

@@ -14,12 +14,17 @@ HEADROOM = 0.8
 for the hub, the event loops, and what else the host does."""
 
 
-def slowdown(training: float, core: float) -> float | None:
-    """Seconds of a device of `training` FLOP/s for each CPU second of a host core of `core` FLOP/s.
+def share(training: float, core: float) -> float:
+    """The share of a host core of `core` FLOP/s that a device of `training` FLOP/s needs while it computes.
 
-    None for a device of unlimited throughput: it is the host itself.
+    A device of unlimited throughput is the host itself, and takes a whole core.
     """
-    return None if math.isinf(training) else core / training
+    return 1.0 if math.isinf(training) else training / core
+
+
+def slowdown(training: float, core: float) -> float:
+    """Seconds of a device of `training` FLOP/s for each CPU second of a host core of `core` FLOP/s."""
+    return 1.0 / share(training, core)
 
 
 def stretched(cpu: float, slow: float) -> float:
@@ -28,11 +33,8 @@ def stretched(cpu: float, slow: float) -> float:
 
 
 def shares(devices: Mapping[str, float], core: float) -> dict[str, float]:
-    """The share of a host core that each device needs while it computes, at time scale 1.
-
-    `devices` maps nodes to throughputs in FLOP/s; an unthrottled one needs a whole core at any scale, and is left out.
-    """
-    return {name: training / core for name, training in devices.items() if not math.isinf(training)}
+    """The `share` of each device at time scale 1; `devices` maps nodes to throughputs in FLOP/s."""
+    return {name: share(training, core) for name, training in devices.items()}
 
 
 def least_scale(needed: Mapping[str, float], cores: float) -> float:
@@ -47,9 +49,9 @@ def least_scale(needed: Mapping[str, float], cores: float) -> float:
 
 def check_scale(needed: Mapping[str, float], scale: float, cores: float) -> None:
     """Raises `InputError` when a device is faster than a core of this host at that time scale."""
-    name, share = max(needed.items(), key=lambda item: item[1], default=("", 0.0))
-    if share > scale:
+    name, most = max(needed.items(), key=lambda item: item[1], default=("", 0.0))
+    if most > scale:
         raise InputError(
-            f"{name}: its device is {share / scale:.2g} times as fast as a core of this host at time scale {scale:g}: "
+            f"{name}: its device is {most / scale:.2g} times as fast as a core of this host at time scale {scale:g}: "
             f"set time_scale to {least_scale(needed, cores):g}, or to auto"
         )

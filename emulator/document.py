@@ -1,8 +1,7 @@
 """A YAML document that remembers where each key stands, so that an error can name file, line and key."""
 
-import difflib
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from yaml.constructor import ConstructorError
 from yaml.reader import ReaderError
 
-from emulator.errors import InputError
+from emulator.errors import InputError, nearest
 
 Location = Sequence[str | int]
 
@@ -138,15 +137,6 @@ class Document:
         elif isinstance(node, yaml.SequenceNode):
             for item in node.value:
                 self._refuse_duplicates(item)
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The end of a sentence that refuses `word`: the nearest known word, or all of them."""
-    words = sorted(known)
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    if near:
-        return f": did you mean '{near[0]}'?"
-    return f": known are {', '.join(words)}" if words else ""
 
 
 def fields_at(model: type[BaseModel] | None, location: Location) -> list[str]:

@@ -1,4 +1,7 @@
-"""What may go wrong, and the exit status each kind of failure has."""
+"""What may go wrong, the exit status each kind of failure has, and how a wrong word is put right."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class EdgebedError(Exception):
@@ -23,3 +26,12 @@ class Refused(EdgebedError):
 
 class DeadlineExceeded(EdgebedError):
     """A wait ended without what it waited for; the message names the peer."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence that refuses `word`: the nearest known word, or all of them."""
+    words = sorted(known)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    if near:
+        return f": did you mean '{near[0]}'?"
+    return f": choose one of {', '.join(words)}" if words else ""

@@ -22,7 +22,7 @@ from emulator.report.metrics import metrics_csv
 from emulator.report.progress import Progress
 from emulator.report.summary import Summary, summarise
 from emulator.runtime import local
-from emulator.runtime.program import checker, settings_of
+from emulator.runtime.program import checker, preparer, settings_of
 from emulator.timeline import Metric, Span
 from emulator.verdict import HostFacts, Verdict
 
@@ -42,30 +42,40 @@ class Finished:
     time_scale: float
 
 
-def prepare(reference: str, overrides: Mapping[str, Any]) -> Experiment:
+def check(reference: str, overrides: Mapping[str, Any], *, prepare: bool = False) -> Experiment:
     """The experiment that `reference` means, with `overrides`, checked as far as it can be before anything starts.
 
-    Raises `InputError` with file, line and key.
+    With `prepare`, what its programs need, such as data, is there afterwards. Raises `InputError` with file, line and
+    key.
     """
     experiment, document = load_experiment(reference, overrides)
     # The time scale and the host decide nothing that is checked here: any host will do.
     plan = make_plan(experiment.model_copy(update={"time_scale": "auto"}), core_flops=1e9, cores=1)
     for run in plan.runs:
         for program in experiment.programs.values():
-            _check_config(program, run.config, plan, document)
+            with _explained(program, document):
+                _check_config(program, run.config, plan)
+                if prepare and (have_ready := preparer(program)) is not None:
+                    have_ready(run.config)
     return experiment
 
 
-def _check_config(program: str, config: dict[str, Any], plan: Plan, document: Document) -> None:
-    settings, check = settings_of(program), checker(program)
+def _check_config(program: str, config: dict[str, Any], plan: Plan) -> None:
+    settings, check_words = settings_of(program), checker(program)
+    if settings is not None:
+        settings.model_validate(config)
+    if check_words is not None:
+        check_words(config, plan.peers)
+
+
+@contextlib.contextmanager
+def _explained(program: str, document: Document) -> Iterator[None]:
+    """Turn what a program's module says of its config into one line that names the place in the file."""
     try:
-        if settings is not None:
-            settings.model_validate(config)
-        if check is not None:
-            check(config, plan.peers)
+        yield
     except ValidationError as error:
         # A run's config has one algorithm where the file has a list of them.
-        raise document.explain(error, settings, rename={"algorithm": "algorithms"}) from None
+        raise document.explain(error, settings_of(program), rename={"algorithm": "algorithms"}) from None
     except ValueError as error:
         raise InputError(f"{document.source}: workload: {error}") from None
 
@@ -84,8 +94,7 @@ def run(experiment: Experiment, host: Host, out: Path | None, progress: Progress
         recorder = _Recorder(folder, writer, experiment.rounds, progress)
         outcome = asyncio.run(local.run(plan, folder / "logs", recorder))
     shares = device_shares(experiment.testbed, host.core_flops)
-    unthrottled = len(plan.nodes) - len(shares)
-    wanted = sum(shares.values()) / plan.scale + unthrottled
+    wanted = sum(shares.values()) / plan.scale
     facts = HostFacts(host.cores, wanted, plan.scale, outcome.hub_priority, outcome.notes)
     summaries = [recorder.summary(run.name, plan, facts, experiment.target_accuracy) for run in plan.runs]
     built = result.build(

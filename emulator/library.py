@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from emulator.document import Document, Location, nearest
-from emulator.errors import InputError
+from emulator.document import Document, Location
+from emulator.errors import InputError, nearest
 from emulator.profiles import DeviceProfile, Experiment, LinkProfile, NodeSpec, Profile, Testbed
 
 KINDS: Mapping[str, type[Profile]] = {

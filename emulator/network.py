@@ -36,6 +36,7 @@ class Departure:
     """Message `token` has left its sender's `up` link."""
 
     token: int
+    time: float
 
 
 @dataclass
@@ -98,9 +99,6 @@ class Network:
         self._down[node] = Link(profile.down)
         self._random[node] = np.random.default_rng([self._seed, len(self._random)])
 
-    def __contains__(self, node: object) -> bool:
-        return node in self._up
-
     def promises_nothing(self, sender: str, receiver: str) -> bool:
         """Whether no link on the way limits or delays."""
         return self._up[sender].promises_nothing and self._down[receiver].promises_nothing
@@ -139,7 +137,7 @@ class Network:
             event.pending = False
             flight = event.flight
             if event.step is _Step.DEPART:
-                self._news.append(Departure(flight.token))
+                self._news.append(Departure(flight.token, event.time))
             elif event.step is _Step.ARRIVE:
                 self._news.append(Arrival(flight.token, event.time))
             else:
@@ -175,6 +173,7 @@ class Network:
         self._alarms = [event for event in self._events if event.last]
         heapq.heapify(self._alarms)
         self._admissions = [(now, order, line) for _, order, line in self._admissions]
+        heapq.heapify(self._admissions)
         return done
 
     def _admit(self, flight: _Flight, now: float) -> bool:

@@ -65,7 +65,8 @@ class Node(Protocol):
         With `off_clock` the message crosses no link and counts in no latency: for what an experiment needs and the
         system under test would not do, such as collecting models for evaluation.
 
-        Raises `InputError` for an unknown peer or a message over the bus's limit.
+        Raises `InputError` for an unknown peer, a message over the bus's limit, or fields or tensors that cannot be
+        packed; `DeadlineExceeded` when the link had no room for it within the message deadline.
         """
 
     async def receive(
@@ -78,7 +79,7 @@ class Node(Protocol):
         """
 
     async def compute(self, stage: str, fn: Callable[[], T], work: Work | None = None) -> T:
-        """The result of `fn()`, after as long as it takes the emulated device.
+        """The result of `fn()`, after as long as it takes the emulated device, which computes one thing at a time.
 
         `fn` runs in a thread of its own and must do its work there: threads it starts are not counted.
         """

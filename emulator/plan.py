@@ -7,9 +7,6 @@ from pydantic import BaseModel, ConfigDict
 from emulator.device import check_scale, least_scale, shares, slowdown
 from emulator.profiles import Bus, Deadlines, DeviceProfile, Experiment, LinkProfile, Testbed
 
-CONTROLLER = "controller"
-"""The bus name of the process that runs the experiment."""
-
 
 class NodePlan(BaseModel):
     """One node of a run."""
@@ -21,8 +18,8 @@ class NodePlan(BaseModel):
     program: str
     device: DeviceProfile
     link: LinkProfile
-    slowdown: float | None
-    """Seconds of the device for each CPU second of this host; None: the device is this host, unthrottled."""
+    slowdown: float
+    """Seconds of the device for each CPU second of this host."""
 
 
 class RunPlan(BaseModel):

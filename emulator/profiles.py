@@ -23,6 +23,12 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_l
 ProgramName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 
 
+CONTROLLER = "controller"
+HUB = "hub"
+RESERVED = (CONTROLLER, HUB)
+"""Names on the bus, and of log files, that no node may have."""
+
+
 def _name_or_profile(value: object) -> str:
     return "name" if isinstance(value, str) else "profile"
 
@@ -32,7 +38,9 @@ class Profile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True)
 
-    name: str = Field(default="", description="the file's name without its suffix; set when the file is read")
+    name: Annotated[str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9._-]*)?$", max_length=64)] = Field(
+        default="", description="if empty, the file's name without its suffix"
+    )
     description: str = ""
 
 
@@ -87,8 +95,8 @@ class NodeSpec(BaseModel):
     def _one_name_for_one_node(self) -> "NodeSpec":
         if self.name is not None and self.count > 1:
             raise ValueError(f"name '{self.name}' cannot be shared by {self.count} nodes: leave out name or count")
-        if self.name == "controller":
-            raise ValueError("the name 'controller' is taken by edgebed itself: choose another")
+        if self.name in RESERVED:
+            raise ValueError(f"the name '{self.name}' is taken by edgebed itself: choose another")
         return self
 
 

@@ -16,7 +16,6 @@ from typing import Any, Literal, NamedTuple, get_args
 Source = Literal["measured", "modelled"]
 
 WAIT = "wait"
-OVERHEAD = "overhead"
 
 # Two clocks are read on the two sides of a socket, and the times are divided by the time scale: an effect may seem
 # to begin this much before its cause has ended (seconds).
@@ -41,7 +40,7 @@ class Span:
     peer: str = ""  # the receiver (messages only)
     due: float | None = None  # when the emulated device or link should have ended it; None: nothing is promised
     cpu: float | None = None  # CPU seconds of the host (compute only)
-    mode: str = ""  # stretched, unthrottled, quota or modelled (compute only)
+    mode: str = ""  # stretched, quota or modelled (compute only)
     flops: float | None = None
     off_clock: bool = False  # instrumentation: no part of any latency
 
@@ -123,19 +122,6 @@ class Traffic(NamedTuple):
 
     up: int
     down: int
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A span on a critical path, and the part of the latency it stands for."""
-
-    span: Span
-    gap: float  # seconds from when the step before was settled (or the round's start) to this one's start
-    seconds: float  # its own part of the latency: until it was settled; of the last step, until its end
-
-    @property
-    def lateness(self) -> float | None:
-        return self.span.lateness
 
 
 def runs(spans: Iterable[Span]) -> dict[str, list[Span]]:
@@ -223,71 +209,6 @@ def totals(spans: Sequence[Span], server_names: Collection[str]) -> Traffic:
         up=sum(count for node, count in bytes_sent(spans).items() if node not in server_names),
         down=sum(count for node, count in bytes_received(spans).items() if node not in server_names),
     )
-
-
-def critical_path(spans_of_round: Sequence[Span]) -> list[Step]:
-    """The chain of spans that the round's latency consists of, first step first.
-
-    It is walked backwards from the span that ends last. What held a span up is whatever ended last, before its
-    start, at the node where it starts: a computation ends at its node, a message at its receiver. A span has ended
-    when it was settled. Gaps and steps add up to the round's latency. `ValueError` if there are no spans.
-    """
-    if not spans_of_round:
-        raise ValueError("no timing: the round has no span")
-    last = max(spans_of_round, key=lambda span: (span.end, span.stage != WAIT, span.start))
-    ended = _Ended(spans_of_round, last)
-    steps: list[Step] = []
-    span: Span | None = last
-    reached = last.end  # everything after this moment is attributed
-    while span is not None:
-        end = span.end if span is last else min(span.settled, reached)
-        start = min(span.start, end)
-        before = ended.last_at(span.node, start)
-        steps.append(Step(span, gap=max(0.0, start - before.settled) if before else 0.0, seconds=end - start))
-        span, reached = before, start
-    first = steps[-1]
-    steps[-1] = Step(first.span, reached - min(span.start for span in spans_of_round), first.seconds)
-    return steps[::-1]
-
-
-def breakdown(spans_of_round: Sequence[Span]) -> dict[str, float]:
-    """Seconds of the round's latency by stage, along its critical path; `overhead` is what no span accounts for."""
-    shares: defaultdict[str, list[float]] = defaultdict(list)
-    path = critical_path(spans_of_round)
-    for step in path:
-        shares[step.span.stage].append(step.seconds)
-    shares[OVERHEAD].extend(step.gap for step in path)
-    return {stage: math.fsum(parts) for stage, parts in shares.items()}
-
-
-class _Ended:
-    """What has ended at each node, to be asked for ever earlier moments.
-
-    Because the moments only go back, what is too late once stays too late and is thrown away: a walk takes as long
-    as sorting, gives each span at most once, and so ends even where spans have no length.
-    """
-
-    def __init__(self, spans: Iterable[Span], last: Span) -> None:
-        self._work: defaultdict[str, list[Span]] = defaultdict(list)
-        self._waits: defaultdict[str, list[Span]] = defaultdict(list)
-        for span in sorted(spans, key=lambda span: (span.settled, span.start)):
-            if span is not last:
-                (self._waits if span.stage == WAIT else self._work)[span.ends_at].append(span)
-
-    def last_at(self, node: str, moment: float) -> Span | None:
-        work = self._top(self._work[node], moment)
-        wait = self._top(self._waits[node], moment)
-        # A wait that ended with something (a message that was waited for) is no cause: what came is. One that ended
-        # with nothing is (for a full link to take a message), whatever else came while it lasted.
-        if wait is not None and (work is None or wait.end > work.settled + TOLERANCE):
-            return self._waits[node].pop()
-        return self._work[node].pop() if work is not None else None
-
-    @staticmethod
-    def _top(ended: list[Span], moment: float) -> Span | None:
-        while ended and ended[-1].settled > moment + TOLERANCE:
-            ended.pop()
-        return ended[-1] if ended else None
 
 
 def _bytes_by(spans: Iterable[Span], key: Callable[[Span], str]) -> dict[str, int]:

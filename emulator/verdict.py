@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from emulator import timeline
+from emulator.critical_path import critical_path
 from emulator.timeline import Span
 
 Unit = Literal["share", "s"]
@@ -132,7 +133,7 @@ def _latency_error(by_round: Mapping[int, Sequence[Span]]) -> float:
     """
     added: list[float] = []
     for of_round in by_round.values():
-        path = timeline.critical_path(of_round)
+        path = critical_path(of_round)
         added += [step.gap for step in path]
         added.append(max(0.0, path[-1].lateness or 0.0))
     total = math.fsum(timeline.round_latency(of_round) for of_round in by_round.values())

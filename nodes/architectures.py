@@ -3,12 +3,12 @@
 So a cut can be checked, and the size of what crosses the network be known, before anything heavy is imported.
 """
 
-import difflib
 import math
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from emulator.errors import nearest
 
 Kind = Literal["conv", "relu", "pool", "flatten", "linear"]
 
@@ -77,12 +77,6 @@ class Architecture:
                 f"the client can have 1 to {len(names) - 1} of them ('{names[0]}' to '{names[-2]}')"
             )
         return cut
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """The end of an error message about an unknown `word`: the nearest known one, or all of them."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f": did you mean '{near[0]}'?" if near else f": choose one of {', '.join(known)}"
 
 
 def _conv(*sizes: int, stride: int = 1) -> tuple[Layer, ...]:

@@ -7,13 +7,13 @@ when the program starts, off the event loop, so that this module can be asked to
 
 from typing import TYPE_CHECKING
 
-from nodes.config import Settings, check, read
+from nodes.config import Settings, check, prepare, read
 
 if TYPE_CHECKING:
     from emulator import Message, Node
     from nodes.trainer import Trainer
 
-__all__ = ["Settings", "check", "main"]
+__all__ = ["Settings", "check", "main", "prepare"]
 
 
 async def main(node: "Node") -> None:

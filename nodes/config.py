@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
+from emulator.errors import nearest
 from emulator.units import Share
 from nodes import cifar10
-from nodes.architectures import ARCHITECTURES, Architecture, nearest
+from nodes.architectures import ARCHITECTURES, Architecture
 from nodes.data import KINDS
 
 Rate = Annotated[float, Field(gt=0)]
@@ -202,8 +203,8 @@ def read(config: Mapping[str, Any]) -> Settings:
 def check(config: Mapping[str, Any], peers: Mapping[str, Sequence[str]]) -> None:
     """Raise ValueError unless a run with this configuration can start.
 
-    Checks every word, that there is one server and at least one client (`peers`: role -> node names), that each client
-    can have a batch, and that the data are there (downloads CIFAR-10 if, and only if, the file allows it).
+    Checks every word, that there is one server and at least one client (`peers`: role -> node names), and that each
+    client can have a batch.
     """
     settings = read(config)
     for role, enough in (("server", len(peers.get("server", ())) == 1), ("client", bool(peers.get("client")))):
@@ -219,6 +220,14 @@ def check(config: Mapping[str, Any], peers: Mapping[str, Sequence[str]]) -> None
             f"batch_size is {batch}: {clients} clients need {clients * batch} training samples for one batch each, "
             f"and there are {data.training}"
         )
+
+
+def prepare(config: Mapping[str, Any]) -> None:
+    """Have the data there before a run starts; downloads CIFAR-10 if, and only if, the file allows it.
+
+    Raises ValueError with what to do.
+    """
+    data = read(config).workload.data
     if data.name == "cifar10":
         cifar10.prepare(Path(data.folder), download=data.download)
 

@@ -12,7 +12,7 @@ from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from nodes.config import Settings, check, read
+from nodes.config import Settings, check, prepare, read
 
 if TYPE_CHECKING:
     from emulator import Message, Node
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nodes.evaluate import Accuracy
     from nodes.state import State
 
-__all__ = ["Settings", "check", "main"]
+__all__ = ["Settings", "check", "main", "prepare"]
 
 
 async def main(node: "Node") -> None:

@@ -14,12 +14,12 @@ import zmq
 from emulator.bus import wire
 from emulator.bus.endpoint import Endpoint
 from emulator.bus.system import lower_this_thread
-from emulator.bus.wire import Header, Kind
+from emulator.bus.wire import Header, Kind, WireError
 from emulator.clock import Clock
 from emulator.device import stretched
 from emulator.errors import DeadlineExceeded, InputError
 from emulator.node import Array, Message, Work
-from emulator.timeline import Metric, Span
+from emulator.timeline import WAIT, Metric, Span
 from emulator.units import SIZE, show
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ FLUSH_ENTRIES = 500
 
 
 class BusNode:
-    """A node on the bus for one run, computing `stretched` or, on the host's own device, unthrottled.
+    """A node on the bus for one run, its device emulated by stretching.
 
     `welcome` says what the node is, `start` which run this is and when it began, both in the hub's words.
     """
@@ -44,18 +44,20 @@ class BusNode:
         self.round = 0
         self._endpoint = endpoint
         self._run: str = start["run"]
-        self._slowdown: float | None = welcome["slowdown"]
+        self._slowdown: float = welcome["slowdown"]
         self._max_message: float = welcome["bus"]["max_message"]
         self._window: float = welcome["bus"]["window"]
         self._message_deadline: float = welcome["bus"]["message_deadline"]
         self._known = {name for names in self.peers.values() for name in names}
         self._clock = Clock(start["scale"], start["epoch"])
+        self._device = asyncio.Lock()  # a device computes one thing at a time
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="device", initializer=lower_this_thread)
         self._settled = 0.0  # the emulated time the program has reached
         self._inbox: list[tuple[float, Message]] = []  # with the emulated time each was there
         self._arrived = asyncio.Event()
         self._outstanding: dict[int, int] = {}  # bytes of each message sent that has not left the up link
         self._room = asyncio.Event()
+        self._departed = 0.0  # when the last of them left, in emulated time
         self._sent = 0
         self._telemetry: list[dict[str, Any]] = []
         # Pure-Python work would otherwise keep the event loop from its timers for 5 ms at a time.
@@ -89,7 +91,10 @@ class BusNode:
             if math.isfinite(self._window):
                 self._outstanding[header.number] = nbytes
         header.sent = self._reached()
-        self._endpoint.send(header, tensors)
+        try:
+            self._endpoint.send(header, tensors)
+        except WireError as error:
+            raise InputError(f"{self.name}: '{kind}' to {to} cannot be sent: {error}") from None
 
     async def receive(
         self, kind: str | None = None, sender: str | None = None, *, timeout: float | None = None
@@ -113,31 +118,26 @@ class BusNode:
                 ) from None
 
     async def compute(self, stage: str, fn: Callable[[], T], work: Work | None = None) -> T:
-        start, began = self._reached(), self._clock.now()
-        cpu, result = await asyncio.get_running_loop().run_in_executor(self._worker, _timed, fn)
-        due: float | None = None
-        if self._slowdown is None:
-            # What took the host t seconds is t emulated ones, whatever the scale.
-            took = (self._clock.now() - began) * self._clock.scale
-            await self._clock.sleep_until(start + took)
-        else:
+        async with self._device:
+            start = self._reached()
+            cpu, result = await asyncio.get_running_loop().run_in_executor(self._worker, _timed, fn)
             due = start + stretched(cpu, self._slowdown)
             await self._clock.sleep_until(due)
-        span = Span(
-            run=self._run,
-            round=self.round,
-            node=self.name,
-            stage=stage,
-            start=start,
-            end=self._clock.now(),
-            due=due,
-            cpu=cpu,
-            mode="unthrottled" if due is None else "stretched",
-            flops=work.flops if work else None,
-        )
-        self._settle(span.settled)
-        self._note(span)
-        return result
+            span = Span(
+                run=self._run,
+                round=self.round,
+                node=self.name,
+                stage=stage,
+                start=start,
+                end=self._clock.now(),
+                due=due,
+                cpu=cpu,
+                mode="stretched",
+                flops=work.flops if work else None,
+            )
+            self._settle(span.settled)
+            self._note(span)
+            return result
 
     async def off_clock(self, fn: Callable[[], T]) -> T:
         result = await asyncio.get_running_loop().run_in_executor(self._worker, fn)
@@ -166,6 +166,7 @@ class BusNode:
                 self._take(header, frames)
             case Kind.CREDIT:
                 self._outstanding.pop(header.fields["number"], None)
+                self._departed = header.fields["departed"]
                 self._room.set()
             case _:
                 pass
@@ -193,7 +194,7 @@ class BusNode:
         """Wait until the message fits the up link's queue; one larger than the queue goes alone."""
         if self._has_room(nbytes):
             return
-        start = self._clock.now()
+        start = self._reached()
         deadline = time.monotonic() + self._message_deadline
         while not self._has_room(nbytes):
             self._room.clear()
@@ -205,8 +206,9 @@ class BusNode:
                     f"{self.name}: its up link had no room for {show(nbytes, SIZE, 4)} to {to} "
                     f"within {self._message_deadline:g} s of host time"
                 ) from None
-        span = Span(self._run, self.round, self.name, "wait", start, self._clock.now())
-        self._settle(span.end)
+        due = max(start, self._departed)
+        span = Span(self._run, self.round, self.name, WAIT, start, self._clock.now(), due=due)
+        self._settle(span.settled)
         self._note(span)
 
     def _settle(self, emulated: float) -> None:

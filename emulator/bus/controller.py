@@ -10,7 +10,7 @@ import zmq
 from emulator.bus.endpoint import Endpoint
 from emulator.bus.wire import Header, Kind
 from emulator.errors import EdgebedError
-from emulator.plan import CONTROLLER
+from emulator.profiles import CONTROLLER
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import hmac
 import math
 import sys
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,10 +22,11 @@ from emulator.bus.wire import MAX_HEADER, Header, Kind, WireError
 from emulator.clock import Clock, new_event_loop
 from emulator.errors import EdgebedError, InputError
 from emulator.network import Arrival, Network
-from emulator.plan import CONTROLLER, NodePlan, Plan
-from emulator.profiles import Bus
+from emulator.plan import NodePlan, Plan
+from emulator.profiles import CONTROLLER, Bus
 
 BEAT_SECONDS = 1.0
+CONTROLLER_SILENCE = 60.0
 CLOCK_TOLERANCE = 1e-3
 """Emulated seconds by which a sender's clock may be ahead: all nodes of a host share one."""
 
@@ -68,11 +68,13 @@ class Hub:
         self._running = False
         self._timer: asyncio.TimerHandle | None = None
         self._clear_the_links()
-        self._refused: Counter[str] = Counter()
+        self._reported: set[tuple[str, str]] = set()
         self.priority: str | None = None
 
     async def serve(self, context: zmq.Context[zmq.Socket[bytes]], host: str = "127.0.0.1") -> None:
-        """Listen on `host` until cancelled; writes the address to standard output once it does.
+        """Listen on `host` until cancelled, or until the controller is gone.
+
+        Writes the address to standard output once it listens.
 
         Raises `InputError` when the port is taken.
         """
@@ -82,7 +84,7 @@ class Hub:
         sys.stdout.write(f"{address}\n")
         sys.stdout.flush()
         try:
-            while True:
+            while not self._abandoned():
                 await asyncio.sleep(BEAT_SECONDS)
                 self._look_for_the_silent()
         finally:
@@ -149,7 +151,7 @@ class Hub:
             reason = f"it is already registered as '{other}'"
         if reason is not None:
             self._say(identity, Kind.REFUSED, {"reason": reason})
-            self._event("refused", name, {"reason": reason})
+            self._report_first("refused", name if name in self._nodes else "an unknown node", reason)
             return
         if known is None:
             self._peers[name] = _Peer(identity, self._host_now())
@@ -181,6 +183,10 @@ class Hub:
         """Start the next run, or tell the nodes that there is none."""
         if not all(name in self._peers and self._peers[name].ready for name in self._nodes):
             return
+        if self._held or self._unreceived:
+            count = len(self._held) + self._unreceived
+            reason = f"{count} messages were not received before the run ended: they are in no figure"
+            self._event("unreceived", "all nodes", {"reason": reason})
         self._clear_the_links()
         self._running = bool(self._waiting_runs)
         if not self._waiting_runs:
@@ -200,6 +206,7 @@ class Hub:
         for node in self._plan.nodes:
             self._network.add(node.name, node.link)
         self._held: dict[int, _Held] = {}
+        self._unreceived = 0
         self._numbered = 0
         if self._timer is not None:
             self._timer.cancel()
@@ -213,13 +220,13 @@ class Hub:
             raise WireError(f"{header.sender} sends outside of a run")
         if not 0 <= header.sent <= self._clock.now() + CLOCK_TOLERANCE:
             raise WireError(f"{header.sender} sent it at {header.sent:.6g} s, which is not in this run's past")
-        header.nbytes = sum(len(frame) for frame in frames)
+        header.nbytes, header.due = sum(len(frame) for frame in frames), None
         if header.off_clock:
             self._deliver(_Held(header, frames))
             return
         if not self._held and self._network.promises_nothing(header.sender, header.receiver):
             self._deliver(_Held(header, frames))
-            self._credit(header)
+            self._credit(header, header.sent)
             return
         self._numbered += 1
         self._held[self._numbered] = _Held(header, frames)
@@ -235,19 +242,22 @@ class Hub:
                     held.header.due = news.due
                 self._deliver(held)
             else:
-                self._credit(self._held[news.token].header)
+                self._credit(self._held[news.token].header, news.time)
         if self._timer is not None:
             self._timer.cancel()
         wakeup = self._network.wakeup()
         loop = asyncio.get_running_loop()
         self._timer = None if wakeup is None else loop.call_at(self._clock.host_time(wakeup), self._pump)
 
-    def _credit(self, header: Header) -> None:
-        """Tell the sender, if it keeps count, that the message has left its link."""
+    def _credit(self, header: Header, departed: float) -> None:
+        """Tell the sender, if it keeps count, that the message left its link at the emulated time `departed`."""
         if math.isfinite(self._nodes[header.sender].link.up.queue):
-            self._say(self._peers[header.sender].identity, Kind.CREDIT, {"number": header.number})
+            fields = {"number": header.number, "departed": departed}
+            self._say(self._peers[header.sender].identity, Kind.CREDIT, fields)
 
     def _deliver(self, held: _Held) -> None:
+        if self._peers[held.header.receiver].ready and not held.header.off_clock:
+            self._unreceived += 1  # its program has ended
         self._forward(held.header.receiver, [wire.pack(held.header), *held.frames[1:]])
 
     def _forward(self, name: str, frames: list[Any]) -> None:
@@ -273,10 +283,13 @@ class Hub:
             self._say(controller.identity, Kind.EVENT, {"event": event, "node": node, **(fields or {})})
 
     def _refuse(self, identity: bytes, reason: str) -> None:
-        name = self._names.get(identity, "an unknown peer")
-        self._refused[name] += 1
-        if self._refused[name] == 1:
-            self._event("bad frame", name, {"reason": reason})
+        self._report_first("bad frame", self._names.get(identity, "an unknown peer"), reason)
+
+    def _report_first(self, event: str, name: str, reason: str) -> None:
+        """Whoever floods the hub with what it refuses is not to flood the controller, too."""
+        if (event, name) not in self._reported:
+            self._reported.add((event, name))
+            self._event(event, name, {"reason": reason})
 
     def _look_for_the_silent(self) -> None:
         now = self._host_now()
@@ -284,6 +297,11 @@ class Hub:
             if peer.watched and not peer.given_up and now - peer.heard > self._plan.deadlines.silence:
                 peer.given_up = True
                 self._event("silent", name, {"seconds": now - peer.heard})
+
+    def _abandoned(self) -> bool:
+        """Whether the controller is gone: nobody would ever stop this hub, nor the nodes that it answers."""
+        controller = self._peers.get(CONTROLLER)
+        return controller is not None and self._host_now() - controller.heard > CONTROLLER_SILENCE
 
     @staticmethod
     def _host_now() -> float:

@@ -35,7 +35,8 @@ def lower_this_thread() -> None:
 
 
 def die_with_parent() -> None:
-    """End when the parent does, however that ends (Linux; elsewhere the hub's silence ends a node)."""
+    """End when the parent does, however that ends (Linux; elsewhere a silent controller ends the hub, and a silent
+    hub the nodes)."""
     if sys.platform == "linux":
         parent = os.getppid()
         with contextlib.suppress(OSError, AttributeError):

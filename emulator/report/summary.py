@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emulator import timeline
+from emulator.critical_path import breakdown
 from emulator.timeline import Metric, Span, Traffic
 from emulator.verdict import Verdict
 
@@ -88,7 +89,7 @@ def _distribution(seconds: Sequence[float]) -> Distribution:
 def _mean_breakdown(by_round: Mapping[int, Sequence[Span]]) -> dict[str, float]:
     parts: defaultdict[str, list[float]] = defaultdict(list)
     for of_round in by_round.values():
-        for stage, seconds in timeline.breakdown(of_round).items():
+        for stage, seconds in breakdown(of_round).items():
             parts[stage].append(seconds)
     return {stage: math.fsum(seconds) / len(by_round) for stage, seconds in parts.items()}
 

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from emulator.critical_path import OVERHEAD
 from emulator.report import text
 from emulator.report.summary import Summary
-from emulator.timeline import OVERHEAD
 from emulator.verdict import Verdict
 
 # The stages of split learning, by the column that they are shown in. A workload's own stages have their own column.

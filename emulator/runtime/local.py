@@ -13,6 +13,7 @@ from emulator.bus.controller import Controller, Event
 from emulator.bus.system import single_threaded
 from emulator.errors import DeadlineExceeded, InputError, NodeFailure
 from emulator.plan import Plan
+from emulator.profiles import HUB
 from emulator.runtime.process import environment
 from emulator.runtime.processes import Processes
 
@@ -57,7 +58,7 @@ async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
                 await processes.start(
                     node.name,
                     [sys.executable, "-m", "emulator.runtime.process"],
-                    {**environment(address, node.name, token), **({} if node.slowdown is None else single_threaded())},
+                    {**environment(address, node.name, token), **single_threaded()},
                 )
             return await _Watch(plan, controller, processes, observer).until_done()
         finally:
@@ -66,7 +67,7 @@ async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
 
 async def _start_hub(processes: Processes, plan: Plan, token: str) -> str:
     """Start the hub; returns its address once it listens."""
-    hub = await processes.start("hub", [sys.executable, "-m", "emulator.bus.hub"], {}, talks=True)
+    hub = await processes.start(HUB, [sys.executable, "-m", "emulator.bus.hub"], {}, talks=True)
     assert hub.stdin is not None
     assert hub.stdout is not None
     hub.stdin.write(f"{token}\n{plan.model_dump_json()}\n".encode())
@@ -77,10 +78,10 @@ async def _start_hub(processes: Processes, plan: Plan, token: str) -> str:
         raise DeadlineExceeded(f"the hub did not listen within {HUB_SECONDS:g} s: see {processes.log('hub')}") from None
     if not address:
         await hub.wait()
-        said = processes.log("hub").read_text(encoding="utf-8", errors="replace").strip()
+        said = processes.log(HUB).read_text(encoding="utf-8", errors="replace").strip()
         if hub.returncode == InputError.exit_status and said:
             raise InputError(said.splitlines()[-1])
-        raise NodeFailure(processes.obituary("hub"))
+        raise NodeFailure(processes.obituary(HUB))
     return address
 
 
@@ -143,7 +144,7 @@ class _Watch:
                     f"{event.node} has been silent for {event.fields['seconds']:.0f} s: stopped, or starved of CPU "
                     f"(deadlines.silence)"
                 )
-            case "refused" | "bad frame":
+            case "refused" | "bad frame" | "unreceived":
                 self._notes.append(f"{event.name} from {event.node}: {event.fields['reason']}")
             case _:
                 pass

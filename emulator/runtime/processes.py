@@ -57,7 +57,7 @@ class Processes:
         with log:
             process = await asyncio.create_subprocess_exec(
                 *command,
-                env={**os.environ, **env},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
                 stdin=asyncio.subprocess.PIPE if talks else asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE if talks else log,
                 stderr=log,

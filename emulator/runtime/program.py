@@ -43,11 +43,23 @@ def settings_of(name: str) -> type[BaseModel] | None:
 def checker(name: str) -> Callable[[dict[str, Any], dict[str, list[str]]], None] | None:
     """The function `check(config, peers)` of the program's module, if it has one.
 
-    It raises `ValueError` for a run that cannot work: whatever takes more than reading the config to find out.
+    It raises `ValueError` for a run that cannot work, as far as words alone tell.
     """
+    return _hook(name, "check")
+
+
+def preparer(name: str) -> Callable[[dict[str, Any]], None] | None:
+    """The function `prepare(config)` of the program's module, if it has one.
+
+    It has what a run needs there before it starts, such as data, and raises `ValueError` where that cannot be.
+    """
+    return _hook(name, "prepare")
+
+
+def _hook(name: str, function: str) -> Callable[..., None] | None:
     load(name)
-    check = getattr(sys.modules[name.partition(":")[0]], "check", None)
-    return check if callable(check) else None
+    hook = getattr(sys.modules[name.partition(":")[0]], function, None)
+    return hook if callable(hook) else None
 
 
 def _where(error: Exception) -> str:

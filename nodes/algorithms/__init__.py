@@ -1,12 +1,12 @@
 """The algorithms by name."""
 
+from emulator.errors import nearest
 from nodes.algorithms.common import Algorithm, Step, Upload
 from nodes.algorithms.epsl import EPSL
 from nodes.algorithms.gapsl import GAPSL
 from nodes.algorithms.psl import PSL
 from nodes.algorithms.sfl import SFL
 from nodes.algorithms.sl import SL
-from nodes.architectures import nearest
 
 ALGORITHMS: dict[str, type[Algorithm]] = {"sl": SL, "sfl": SFL, "psl": PSL, "epsl": EPSL, "gapsl": GAPSL}
 

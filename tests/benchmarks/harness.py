@@ -52,7 +52,7 @@ def measure(
         testbed=resolve_testbed(testbed),
         programs={name.rstrip("0123456789-"): f"{MODULE}:{function}" for name, (function, _, _) in nodes.items()},
         rounds=rounds_,
-        time_scale="auto",
+        time_scale=1.0,  # the clients of these programs hardly compute
         workload=workload,
     )
     host = this_host()

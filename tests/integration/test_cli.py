@@ -67,7 +67,7 @@ def test_the_command_is_installed(tmp_path: Path) -> None:
     ("arguments", "line"),
     [
         (["run", "dmeo"], "unknown experiment 'dmeo': did you mean 'demo'?"),
-        (["run", "xyzzy"], "unknown experiment 'xyzzy': known are cifar10-vgg16, demo"),
+        (["run", "xyzzy"], "unknown experiment 'xyzzy': choose one of cifar10-vgg16, demo"),
         (["run", "no/such.yaml"], "no/such.yaml: cannot be read: No such file or directory"),
         (["run", "demo", "--testbed", "papre"], "unknown testbed 'papre': did you mean 'paper'?"),
         (["run", "demo", "--algorithm", "gaspl"], "no algorithm is called 'gaspl': did you mean 'gapsl'?"),

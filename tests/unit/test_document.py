@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from emulator.document import Document, as_yaml, nearest
-from emulator.errors import InputError
+from emulator.document import Document, as_yaml
+from emulator.errors import InputError, nearest
 from emulator.profiles import Experiment, LinkProfile, Profile, Testbed
 
 LINK = """\
@@ -179,7 +179,11 @@ def test_what_is_not_in_the_file_is_where_it_should_be() -> None:
         ("delay: 5 ms", "loss: 100 %", "my.yaml:6: down.loss: Input should be less than 1"),
         ("delay: 5 ms", "queue: 0 B", "my.yaml:6: down.queue: Input should be greater than 0"),
         ("delay: 5 ms", "dealy: 5 ms", "my.yaml:6: down.dealy: unknown key: did you mean 'delay'?"),
-        ("delay: 5 ms", "zzz: 5 ms", "my.yaml:6: down.zzz: unknown key: known are delay, jitter, loss, queue, rate"),
+        (
+            "delay: 5 ms",
+            "zzz: 5 ms",
+            "my.yaml:6: down.zzz: unknown key: choose one of delay, jitter, loss, queue, rate",
+        ),
         ("source: a test\n", "", "my.yaml:1: source: is missing"),
         ("rate: 1 Mbit/s", "delay: 1 ms", "my.yaml:2: up.rate: is missing"),
         ("source: a test", "source: ''", "my.yaml:1: source: String should have at least 1 character"),
@@ -308,7 +312,7 @@ def test_an_override_below_a_value_is_refused() -> None:
 def test_the_nearest_word_is_suggested_or_else_all() -> None:
     known = ["wifi-5", "lte", "adsl"]
     assert nearest("wifi5", known) == ": did you mean 'wifi-5'?"
-    assert nearest("zzz", known) == ": known are adsl, lte, wifi-5"
+    assert nearest("zzz", known) == ": choose one of adsl, lte, wifi-5"
     assert nearest("zzz", []) == ""
 
 

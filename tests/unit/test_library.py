@@ -64,9 +64,9 @@ def test_a_name_is_that_of_a_shipped_profile() -> None:
         ("links", "wifi5", "unknown link 'wifi5': did you mean 'wifi-5'?"),
         ("testbeds", "demoo", "unknown testbed 'demoo': did you mean 'demo'?"),
         ("experiments", "cifar10", "unknown experiment 'cifar10': did you mean 'cifar10-vgg16'?"),
-        ("links", "zzz", "unknown link 'zzz': known are 5g-mid, adsl, "),
-        ("devices", "", "unknown device '': known are "),
-        ("devices", "..", "unknown device '..': known are "),
+        ("links", "zzz", "unknown link 'zzz': choose one of 5g-mid, adsl, "),
+        ("devices", "", "unknown device '': choose one of "),
+        ("devices", "..", "unknown device '..': choose one of "),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(kind: str, name: str, says: str) -> None:
