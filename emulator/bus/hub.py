@@ -128,8 +128,12 @@ class Hub:
                 self._forward(CONTROLLER, frames)
             case Kind.READY | Kind.DONE:
                 peer.ready = peer.watched = True
+                complete = all(known in self._peers and self._peers[known].ready for known in self._nodes)
+                if complete:
+                    self._report_unreceived()
                 self._event(header.kind.value, name)
-                self._go_on_when_all_are_ready()
+                if complete:
+                    self._go_on()
             case Kind.FAILED:
                 peer.given_up = True
                 self._event("failed", name, header.fields)
@@ -179,14 +183,15 @@ class Hub:
             "peers": self._plan.peers,
         }
 
-    def _go_on_when_all_are_ready(self) -> None:
-        """Start the next run, or tell the nodes that there is none."""
-        if not all(name in self._peers and self._peers[name].ready for name in self._nodes):
-            return
-        if self._held or self._unreceived:
-            count = len(self._held) + self._unreceived
+    def _report_unreceived(self) -> None:
+        """Tell the controller what the run's figures lack."""
+        count = len(self._held) + self._unreceived
+        if count:
             reason = f"{count} messages were not received before the run ended: they are in no figure"
-            self._event("unreceived", "all nodes", {"reason": reason})
+            self._event("unreceived", "the hub", {"reason": reason})
+
+    def _go_on(self) -> None:
+        """Start the next run, or tell the nodes that there is none."""
         self._clear_the_links()
         self._running = bool(self._waiting_runs)
         if not self._waiting_runs:

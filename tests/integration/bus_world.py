@@ -49,7 +49,7 @@ def make_plan(
     down: dict[str, str] | None = None,
     runs: int = 1,
     max_message: str = "64 MiB",
-    slowdown: float | None = None,
+    slowdown: float = 1.0,
     **deadlines: str,
 ) -> Plan:
     """A plan of equal nodes, named as given: 'server' is the server, all others are clients."""

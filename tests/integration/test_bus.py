@@ -49,7 +49,7 @@ async def test_nodes_register_start_together_exchange_a_message_and_end() -> Non
             header, frames = await server.frames(Kind.DATA)
             assert (header.sender, header.stage, header.nbytes) == ("client", "greeting", sum(map(len, sent)))
             assert frames == [bytes(sent[1])]
-            assert (await client.next(Kind.CREDIT)).fields == {"number": 1}
+            assert (await client.next(Kind.CREDIT)).fields == {"number": 1, "departed": header.sent}
         for peer, name in ((server, "server"), (client, "client")):
             peer.send(wire.pack(Header(Kind.DONE, name)))
         for peer in (server, client):
@@ -84,7 +84,8 @@ async def test_a_node_that_may_not_register_is_told_why(name: str, token: str, r
                 await second.register(SECONDS)
         finally:
             second.close()
-        assert (await bus.event("refused", name)).fields["reason"] in reason
+        shown = "an unknown node" if name == "clinet" else name
+        assert (await bus.event("refused", shown)).fields["reason"] in reason
         await bus.join("client")
         await first.started()  # nobody else was disturbed
 
@@ -245,7 +246,7 @@ async def test_a_message_that_comes_with_the_start_is_not_lost() -> None:
         welcome = {
             "role": "client",
             "program": f"{__name__}:greeted",
-            "slowdown": None,
+            "slowdown": 1.0,
             "device": "board",
             "memory": float("inf"),
             "peers": {"server": ["server"], "client": ["client"]},
@@ -649,3 +650,17 @@ async def _next(router: Any, kind: Kind) -> bytes:
         if header.kind is kind:
             return bytes(identity)
     raise AssertionError(f"no '{kind}' came")
+
+
+@on_loop
+async def test_whoever_is_refused_again_and_again_is_reported_once() -> None:
+    async with world(make_plan("server", "client")) as bus:
+        for guess in ("one", "two", "three"):
+            stranger = Endpoint("client", bus.address, guess, lambda *_: None)
+            with pytest.raises(Refused, match="the token is wrong"):
+                await stranger.register(SECONDS)
+            stranger.close()
+        await bus.event("refused", "client")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await bus.event("refused", "client")

@@ -18,7 +18,7 @@ import yaml
 
 from emulator.errors import InputError
 from emulator.runtime.processes import Processes
-from tests.integration.running import MARK, Command, edgebed, read_result, write_experiment
+from tests.integration.running import MARK, PING_PONG, Command, edgebed, read_result, write_experiment
 
 INTERRUPTED = "interrupted: every process it started has been stopped"
 
@@ -312,3 +312,28 @@ def test_the_tests_would_see_a_process_that_is_left() -> None:
     finally:
         left.kill()
         left.wait()
+
+
+def test_messages_that_nobody_received_are_said(tmp_path: Path) -> None:
+    program = """
+import numpy as np
+
+async def server(node):
+    node.round = 1
+    await node.receive("uplink")
+
+async def client(node):
+    node.round = 1
+    for _ in range(3):
+        await node.send("server", "uplink", tensors={"x": np.zeros(200_000, np.uint8)})
+"""
+    link = {"source": "a test", "up": {"rate": "10 Mbit/s"}, "down": {"rate": "unlimited"}}
+    run = edgebed("run", write_experiment(tmp_path, program, link=link, rounds=1), "--out", "out", cwd=tmp_path)
+    assert run.status in (0, 3)
+    assert "2 messages were not received before the run ended" in run.err
+
+
+def test_what_a_program_prints_is_in_its_log(tmp_path: Path) -> None:
+    program = PING_PONG.replace("async def server(node):", "async def server(node):\n    print('hello from the server')", 1)
+    assert edgebed("run", write_experiment(tmp_path, program), "--out", "out", cwd=tmp_path).status in (0, 3)
+    assert "hello from the server" in (tmp_path / "out" / "logs" / "server.log").read_text()

@@ -20,16 +20,14 @@ def test_a_device_is_slower_by_the_ratio_of_the_throughputs() -> None:
     assert slowdown(training=80 * GFLOP, core=40 * GFLOP) == 0.5
 
 
-def test_an_unthrottled_device_is_the_host() -> None:
-    assert slowdown(math.inf, 40 * GFLOP) is None
-    assert shares({"server": math.inf, "a": 10 * GFLOP}, core=40 * GFLOP) == {"a": 0.25}
+def test_an_unthrottled_device_is_a_core_of_the_host() -> None:
+    assert slowdown(math.inf, 40 * GFLOP) == 1.0
+    assert shares({"server": math.inf, "a": 10 * GFLOP}, core=40 * GFLOP) == {"server": 1.0, "a": 0.25}
 
 
 @given(st.floats(1e8, 1e13), st.floats(1e8, 1e13), st.floats(0, 100))
 def test_a_stage_takes_its_operations_over_the_throughput(training: float, core: float, cpu: float) -> None:
-    slow = slowdown(training, core)
-    assert slow is not None
-    assert_close(stretched(cpu, slow), cpu * core / training, what="seconds of the device")
+    assert_close(stretched(cpu, slowdown(training, core)), cpu * core / training, what="seconds of the device")
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,7 @@ def test_a_fault_of_an_experiment_names_the_key(line: str, says: str) -> None:
         ("role: client", "role: Client", "my.yaml:5: nodes.1.role: String should match pattern"),
         ("role: client", "role: client\n    count: 0", "my.yaml:6: nodes.1.count: Input should be greater"),
         ("role: client", "role: a\n    name: controller", "my.yaml:5: nodes.1: the name 'controller' is taken"),
+        ("role: client", "role: a\n    name: hub", "my.yaml:5: nodes.1: the name 'hub' is taken"),
         ("role: client", "role: a\n    name: a\n    count: 2", "my.yaml:5: nodes.1: name 'a' cannot be shared"),
         ("role: client\n    device: host", "role: a\n    device: 5", "my.yaml:6: nodes.1.device: Input should be"),
         (
@@ -321,3 +322,7 @@ def test_yaml_keeps_the_order_of_the_keys() -> None:
     assert text.index("z") < text.index("a") < text.index("y")
     assert "ü" in text
     assert yaml.safe_load(text) == {"z": 1, "a": {"y": "ü", "b": [1, 2]}}
+
+
+def test_a_name_is_no_path() -> None:
+    assert ":1: name: String should match pattern" in fault("name: ../../up\n" + TESTBED, Testbed)

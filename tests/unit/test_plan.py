@@ -62,16 +62,21 @@ def test_without_algorithms_there_is_one_run_of_the_experiment_s_name() -> None:
     assert "algorithm" not in plan.runs[0].config
 
 
-def test_an_unthrottled_node_has_no_slowdown_and_decides_no_scale() -> None:
+def test_an_unthrottled_node_is_a_core_of_the_host() -> None:
     plan = make_plan(experiment(server=math.inf, time_scale="auto"), 40 * GFLOP, 2)
-    assert plan.nodes[0].slowdown is None
-    assert plan.scale == 1.0
+    assert plan.nodes[0].slowdown == 1.0
+    assert plan.scale == 1.3
 
 
-def test_shares_are_those_of_the_emulated_devices() -> None:
+def test_an_unthrottled_node_cannot_run_faster_than_the_host() -> None:
+    with pytest.raises(InputError, match="server: its device is 2 times as fast as a core of this host"):
+        make_plan(experiment(server=math.inf, time_scale=0.5), 40 * GFLOP, 2)
+
+
+def test_every_device_has_its_share() -> None:
     testbed = experiment(server=math.inf, clients=(10, 20)).testbed
     assert isinstance(testbed, Testbed)
-    assert device_shares(testbed, 40 * GFLOP) == {"client-1": 0.25, "client-2": 0.5}
+    assert device_shares(testbed, 40 * GFLOP) == {"server": 1.0, "client-1": 0.25, "client-2": 0.5}
 
 
 def test_a_device_too_fast_for_the_scale_is_refused() -> None:

@@ -33,7 +33,7 @@ def test_a_good_configuration_passes():
     ("path", "value", "message"),
     [
         ("algorithm", "gaspl", "did you mean 'gapsl'"),
-        ("algorithm", "zzzzzz", "choose one of sl, sfl, psl, epsl, gapsl"),
+        ("algorithm", "zzzzzz", "choose one of epsl, gapsl, psl, sfl, sl"),
         ("rounds", 0, "rounds"),
         ("workload.data.name", "mnist", "'digits' or 'cifar10'"),
         ("workload.data.alpha", 0, "greater than or equal to 0.001"),
