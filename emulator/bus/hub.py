@@ -16,14 +16,14 @@ from typing import Any
 import zmq
 
 from emulator.bus import wire
-from emulator.bus.socket import Socket
+from emulator.bus.socket import Socket, bind
 from emulator.bus.system import die_with_parent, raise_priority
 from emulator.bus.wire import MAX_HEADER, Header, Kind, WireError
 from emulator.clock import Clock, new_event_loop
-from emulator.errors import EdgebedError, InputError
+from emulator.errors import EdgebedError
 from emulator.network import Arrival, Network
 from emulator.plan import NodePlan, Plan
-from emulator.profiles import CONTROLLER, Bus
+from emulator.profiles import CONTROLLER
 
 BEAT_SECONDS = 1.0
 CONTROLLER_SILENCE = 60.0
@@ -311,24 +311,6 @@ class Hub:
     @staticmethod
     def _host_now() -> float:
         return time.monotonic()
-
-
-def bind(router: zmq.Socket[bytes], host: str, bus: Bus) -> str:
-    """Set the hub's socket up and bind it; returns its address. Raises `InputError` when that cannot be."""
-    # A frame over the limit ends its connection before memory is allocated for it.
-    router.setsockopt(zmq.MAXMSGSIZE, int(bus.max_message) + MAX_HEADER)
-    router.setsockopt(zmq.ROUTER_MANDATORY, 1)
-    router.setsockopt(zmq.ROUTER_HANDOVER, 1)  # a node that reconnects keeps its identity
-    router.setsockopt(zmq.SNDHWM, 0)
-    router.setsockopt(zmq.RCVHWM, 0)
-    try:
-        router.bind(f"tcp://{host}:{bus.port or '*'}")
-    except zmq.ZMQError as error:
-        raise InputError(
-            f"port {bus.port} of {host} cannot be used: {zmq.strerror(error.errno or 0)}: "
-            f"set bus.port to another, or to 0 for a free one"
-        ) from None
-    return router.getsockopt_string(zmq.LAST_ENDPOINT)
 
 
 def main() -> int:

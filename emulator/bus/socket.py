@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 
 import zmq
 
-from emulator.bus.wire import Buffer
+from emulator.bus.wire import MAX_HEADER, Buffer
+from emulator.errors import InputError
+from emulator.profiles import Bus
 
 BURST = 64
 """Messages taken at a time, before timers get their turn."""
@@ -70,3 +72,21 @@ class Socket:
 
     def _readable(self) -> bool:
         return bool(int(self._socket.getsockopt(zmq.EVENTS)) & _POLLIN)
+
+
+def bind(router: zmq.Socket[bytes], host: str, bus: Bus) -> str:
+    """Set the hub's socket up and bind it; returns its address. Raises `InputError` when that cannot be."""
+    # A frame over the limit ends its connection before memory is allocated for it.
+    router.setsockopt(zmq.MAXMSGSIZE, int(bus.max_message) + MAX_HEADER)
+    router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    router.setsockopt(zmq.ROUTER_HANDOVER, 1)  # a node that reconnects keeps its identity
+    router.setsockopt(zmq.SNDHWM, 0)
+    router.setsockopt(zmq.RCVHWM, 0)
+    try:
+        router.bind(f"tcp://{host}:{bus.port or '*'}")
+    except zmq.ZMQError as error:
+        raise InputError(
+            f"port {bus.port} of {host} cannot be used: {zmq.strerror(error.errno or 0)}: "
+            f"set bus.port to another, or to 0 for a free one"
+        ) from None
+    return router.getsockopt_string(zmq.LAST_ENDPOINT)

@@ -1,6 +1,7 @@
 """Frames of the bus: one msgpack header, then one raw frame per tensor.
 
-Nothing is unpickled and nothing is allocated before its size is checked. Tensors are numpy arrays in the host's
+Nothing is unpickled, and a frame beyond the limit ends its connection before memory is taken for it; what the frames
+of one message make together is checked when they have come. Tensors are numpy arrays in the host's
 memory layout, little-endian; encoding and decoding make views, not copies.
 """
 
