@@ -54,6 +54,7 @@ class BusNode:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="device", initializer=lower_this_thread)
         self._settled = 0.0  # the emulated time the program has reached
         self._inbox: list[tuple[float, Message]] = []  # with the emulated time each was there
+        self._early: dict[int, tuple[Header, list[zmq.Frame]]] = {}  # here, but still in transit on the links
         self._arrived = asyncio.Event()
         self._outstanding: dict[int, int] = {}  # bytes of each message sent that has not left the up link
         self._room = asyncio.Event()
@@ -164,6 +165,12 @@ class BusNode:
         match header.kind:
             case Kind.DATA:
                 self._take(header, frames)
+            case Kind.EARLY:
+                self._early[header.number] = header, frames
+            case Kind.RELEASE:
+                early, its_frames = self._early.pop(header.number)
+                early.due = header.due
+                self._take(early, its_frames)
             case Kind.CREDIT:
                 self._outstanding.pop(header.fields["number"], None)
                 self._departed = header.fields["departed"]

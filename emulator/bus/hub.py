@@ -10,7 +10,7 @@ import hmac
 import math
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import zmq
@@ -27,6 +27,9 @@ from emulator.profiles import CONTROLLER
 
 BEAT_SECONDS = 1.0
 CONTROLLER_SILENCE = 60.0
+ACCOUNT_SECONDS = 0.005
+EARLY_BYTES = 64 * 1024
+"""From this size on, what the host takes to carry a message to its receiver is hidden in the time of the links."""
 CLOCK_TOLERANCE = 1e-3
 """Emulated seconds by which a sender's clock may be ahead: all nodes of a host share one."""
 
@@ -49,10 +52,11 @@ class _Peer:
 
 @dataclass
 class _Held:
-    """A message in the links."""
+    """A message in the links; `early` is its number where the receiver has it already."""
 
     header: Header
     frames: list[zmq.Frame]
+    early: int | None = None
 
 
 class Hub:
@@ -234,7 +238,11 @@ class Hub:
             self._credit(header, header.sent)
             return
         self._numbered += 1
-        self._held[self._numbered] = _Held(header, frames)
+        held = self._held[self._numbered] = _Held(header, frames)
+        if header.nbytes >= EARLY_BYTES:
+            early = replace(header, kind=Kind.EARLY, number=self._numbered)
+            self._forward(header.receiver, [wire.pack(early), *frames[1:]])
+            held.early, held.frames = self._numbered, []
         self._network.send(header.sent, header.sender, header.receiver, header.nbytes, self._numbered)
         self._pump()
 
@@ -252,7 +260,12 @@ class Hub:
             self._timer.cancel()
         wakeup = self._network.wakeup()
         loop = asyncio.get_running_loop()
-        self._timer = None if wakeup is None else loop.call_at(self._clock.host_time(wakeup), self._pump)
+        if wakeup is None:
+            self._timer = None
+        else:
+            # Looked at now and then, the chunks of a large message are not all left to account for when it is due.
+            when = min(self._clock.host_time(wakeup), loop.time() + ACCOUNT_SECONDS)
+            self._timer = loop.call_at(when, self._pump)
 
     def _credit(self, header: Header, departed: float) -> None:
         """Tell the sender, if it keeps count, that the message left its link at the emulated time `departed`."""
@@ -263,7 +276,11 @@ class Hub:
     def _deliver(self, held: _Held) -> None:
         if self._peers[held.header.receiver].ready and not held.header.off_clock:
             self._unreceived += 1  # its program has ended
-        self._forward(held.header.receiver, [wire.pack(held.header), *held.frames[1:]])
+        if held.early is not None:
+            release = Header(Kind.RELEASE, number=held.early, due=held.header.due)
+            self._forward(held.header.receiver, [wire.pack(release)])
+        else:
+            self._forward(held.header.receiver, [wire.pack(held.header), *held.frames[1:]])
 
     def _forward(self, name: str, frames: list[Any]) -> None:
         peer = self._peers.get(name)

@@ -33,9 +33,14 @@ class WireError(ValueError):
 
 
 class Kind(StrEnum):
-    """What a header is for: `DATA` between programs, the rest between a node and the hub."""
+    """What a header is for: `DATA` between programs, the rest between a node and the hub.
+
+    A large message reaches its receiver as `EARLY`, while the links have it in transit, and counts from its `RELEASE`.
+    """
 
     DATA = "data"
+    EARLY = "early"
+    RELEASE = "release"
     REGISTER = "register"
     WELCOME = "welcome"
     REFUSED = "refused"
