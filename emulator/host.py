@@ -18,8 +18,8 @@ from pathlib import Path
 
 import psutil
 
-from emulator.bus.system import single_threaded
 from emulator.errors import EdgebedError
+from emulator.system import single_threaded
 
 MEASURE_SECONDS = 120.0
 REPEATS = 15

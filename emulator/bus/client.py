@@ -13,12 +13,12 @@ import zmq
 
 from emulator.bus import wire
 from emulator.bus.endpoint import Endpoint
-from emulator.bus.system import lower_this_thread
 from emulator.bus.wire import Header, Kind, WireError
 from emulator.clock import Clock
 from emulator.device import stretched
 from emulator.errors import DeadlineExceeded, InputError
 from emulator.node import Array, Message, Work
+from emulator.system import lower_this_thread
 from emulator.timeline import WAIT, Metric, Span
 from emulator.units import SIZE, show
 

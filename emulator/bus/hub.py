@@ -17,13 +17,13 @@ import zmq
 
 from emulator.bus import wire
 from emulator.bus.socket import Socket, bind
-from emulator.bus.system import die_with_parent, raise_priority
 from emulator.bus.wire import MAX_HEADER, Header, Kind, WireError
 from emulator.clock import Clock, new_event_loop
 from emulator.errors import EdgebedError
 from emulator.network import Arrival, Network
 from emulator.plan import NodePlan, Plan
 from emulator.profiles import CONTROLLER
+from emulator.system import die_with_parent, raise_priority
 
 BEAT_SECONDS = 1.0
 CONTROLLER_SILENCE = 60.0

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from emulator.bus.controller import Controller, Event
-from emulator.bus.system import single_threaded
 from emulator.errors import DeadlineExceeded, InputError, NodeFailure
 from emulator.plan import Plan
 from emulator.profiles import HUB
 from emulator.runtime.process import environment
 from emulator.runtime.processes import Processes
+from emulator.system import single_threaded
 
 HUB_SECONDS = 30.0
 GRACE_SECONDS = 1.0

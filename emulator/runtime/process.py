@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 
 from emulator.bus.client import BusNode
 from emulator.bus.endpoint import Endpoint
-from emulator.bus.system import die_with_parent
 from emulator.bus.wire import Header, Kind
 from emulator.clock import new_event_loop
 from emulator.errors import EdgebedError
 from emulator.runtime.program import load
+from emulator.system import die_with_parent
 from emulator.units import SIZE, show
 
 REGISTER_SECONDS = 30.0

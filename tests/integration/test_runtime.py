@@ -334,6 +334,8 @@ async def client(node):
 
 
 def test_what_a_program_prints_is_in_its_log(tmp_path: Path) -> None:
-    program = PING_PONG.replace("async def server(node):", "async def server(node):\n    print('hello from the server')", 1)
+    program = PING_PONG.replace(
+        "async def server(node):", "async def server(node):\n    print('hello from the server')", 1
+    )
     assert edgebed("run", write_experiment(tmp_path, program), "--out", "out", cwd=tmp_path).status in (0, 3)
     assert "hello from the server" in (tmp_path / "out" / "logs" / "server.log").read_text()
