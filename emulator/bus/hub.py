@@ -223,7 +223,7 @@ class Hub:
     # -- what goes through the links
 
     def _route(self, header: Header, frames: list[zmq.Frame]) -> None:
-        if header.receiver not in self._nodes or header.receiver == header.sender:
+        if header.sender not in self._nodes or header.receiver not in self._nodes or header.receiver == header.sender:
             raise WireError(f"{header.sender} has no peer '{header.receiver:.64}'")
         if not self._running or self._peers[header.sender].ready:
             raise WireError(f"{header.sender} sends outside of a run")
