@@ -75,7 +75,7 @@ async def _start_hub(processes: Processes, plan: Plan, token: str) -> str:
     try:
         address = (await asyncio.wait_for(hub.stdout.readline(), HUB_SECONDS)).decode().strip()
     except TimeoutError:
-        raise DeadlineExceeded(f"the hub did not listen within {HUB_SECONDS:g} s: see {processes.log('hub')}") from None
+        raise DeadlineExceeded(f"the hub did not listen within {HUB_SECONDS:g} s: see {processes.log(HUB)}") from None
     if not address:
         await hub.wait()
         said = processes.log(HUB).read_text(encoding="utf-8", errors="replace").strip()
