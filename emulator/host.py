@@ -23,6 +23,7 @@ from emulator.system import single_threaded
 
 MEASURE_SECONDS = 120.0
 REPEATS = 15
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Host:
 
     cpu: str
     cores: int
-    """Logical cores this process may use."""
+    """Whole logical cores this process may use."""
     memory: int
     """Bytes."""
     core_flops: float
@@ -106,9 +107,23 @@ def _measure_in_process() -> float:
 
 
 def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores by affinity and, inside a limited container, by its CPU quota: the whole ones, at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, int(_cpu_quota(CGROUPS))))
+
+
+def _cpu_quota(cgroups: Path) -> float:
+    """The cores that this process's control group may use, by cgroup v2 or v1; unlimited, more than any host has."""
+    for quota_file, period_file in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            words = (cgroups / quota_file).read_text(encoding="ascii").split()
+            if period_file is not None:
+                words += (cgroups / period_file).read_text(encoding="ascii").split()
+            quota, period = words
+            return float(quota) / float(period) if quota not in ("max", "-1") else sys.maxsize
+        except (OSError, ValueError):
+            continue  # not this version, or no such controller
+    return sys.maxsize
 
 
 def _cpu_model() -> str:
