@@ -1,9 +1,9 @@
 """What happened in a run, and what its latencies are made of.
 
-A timeline is a list of spans. Times are emulated seconds since the run began (a scaled run's times are divided
-back before they get here). A round's latency runs from its first start to its last end; rounds are separated by an
-ideal barrier, so the emulated time of a run is the sum of its rounds, and whatever happens between them
-(evaluation, instrumentation) costs nothing. Missing timing is an error, never 0: it raises `ValueError`.
+A timeline is a list of spans. Times are emulated seconds since the run began, whatever its time scale. A round's
+latency runs from its first start to its last end; rounds are separated by an ideal barrier, so the emulated time of a
+run is the sum of its rounds, and whatever happens between them (evaluation, instrumentation) costs nothing. Missing
+timing is an error, never 0: it raises `ValueError`.
 """
 
 import math

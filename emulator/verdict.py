@@ -31,11 +31,11 @@ class Limits:
     # Below this promised duration (seconds) a timer's tenths of milliseconds would pass for an overrun; what they
     # add to the latency is in latency_error.
     overrun_from: float = 0.010
-    # A hub of raised priority delivers 0.7 to 1.5 ms late: the host's scheduler and epoll's rounding to 1 ms.
+    # A hub of raised priority delivers 0.7 to 1.5 ms late: timers, and the threads a message wakes on its way.
     delivery_lateness: float = 0.002
     # One in twenty may meet a busy core; 58 ms were seen where the hub had no priority over the nodes.
     delivery_lateness_p95: float = 0.010
-    # Pacing keeps rates within 0.4 % to 100 Mbit/s; 2 % leaves room for 1 Gbit/s on a good host.
+    # A message of 50 ms is 1 ms late, which is 2 %; over many the rate keeps within 0.1 % to 100 Mbit/s.
     rate_error: float = 0.02
     # Below this promised duration (seconds) a delivery's lateness would pass for an error of the rate.
     rate_from: float = 0.050

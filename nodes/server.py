@@ -97,9 +97,11 @@ def orders(
 
 async def _train(node: "Node", algorithm: "Algorithm", round: int, evaluate: bool) -> list[float]:
     """One mini-batch of every client; gives the losses."""
+    from nodes.algorithms import Averaging
+
     clients = node.peers["client"]
-    average = algorithm.averages_after(round)
-    begin = orders(clients, round, in_turns=algorithm.in_turns, average=average, evaluate=evaluate)
+    averaging = algorithm if isinstance(algorithm, Averaging) and algorithm.averages_after(round) else None
+    begin = orders(clients, round, in_turns=algorithm.in_turns, average=averaging is not None, evaluate=evaluate)
     for client, fields in zip(clients, begin, strict=True):
         await node.send(client, "begin", fields, off_clock=True)
 
@@ -112,9 +114,9 @@ async def _train(node: "Node", algorithm: "Algorithm", round: int, evaluate: boo
         losses += step.losses
         await _send_all(node, group, "downlink", [{"gradient": gradient.numpy()} for gradient in step.gradients])
 
-    if average:
+    if averaging is not None:
         states = [(await node.receive("model_up", client)).tensors for client in clients]
-        state = await node.compute("aggregate", lambda: algorithm.average(states))
+        state = await node.compute("aggregate", lambda: averaging.average(states))
         await _send_all(node, clients, "model_down", [state] * len(clients))
     return losses
 

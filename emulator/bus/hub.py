@@ -1,4 +1,4 @@
-"""The hub: a ROUTER through which every message goes, and in which the links live.
+"""The hub: a ROUTER through which every message goes, and in which the links live (see `transit`).
 
 It runs in a process of its own, outside every CPU limit, so that a throttled node cannot distort its own network. It
 believes nobody: a frame that is no message of a registered node is dropped, and the controller told of the first of
@@ -7,29 +7,25 @@ each peer.
 
 import asyncio
 import hmac
-import math
 import sys
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import zmq
 
 from emulator.bus import wire
 from emulator.bus.socket import Socket, bind
+from emulator.bus.transit import Transit
 from emulator.bus.wire import MAX_HEADER, Header, Kind, WireError
-from emulator.clock import Clock, new_event_loop
+from emulator.clock import new_event_loop
 from emulator.errors import EdgebedError
-from emulator.network import Arrival, Network
 from emulator.plan import NodePlan, Plan
 from emulator.profiles import CONTROLLER
 from emulator.system import die_with_parent, raise_priority
 
 BEAT_SECONDS = 1.0
 CONTROLLER_SILENCE = 60.0
-ACCOUNT_SECONDS = 0.005
-EARLY_BYTES = 64 * 1024
-"""From this size on, what the host takes to carry a message to its receiver is hidden in the time of the links."""
 CLOCK_TOLERANCE = 1e-3
 """Emulated seconds by which a sender's clock may be ahead: all nodes of a host share one."""
 
@@ -50,15 +46,6 @@ class _Peer:
     """What came for it while its connection was broken."""
 
 
-@dataclass
-class _Held:
-    """A message in the links; `early` is its number where the receiver has it already."""
-
-    header: Header
-    frames: list[zmq.Frame]
-    early: int | None = None
-
-
 class Hub:
     """Routes the messages of an experiment's runs, each of which starts when every node is ready for it."""
 
@@ -70,8 +57,7 @@ class Hub:
         self._names: dict[bytes, str] = {}
         self._waiting_runs = list(plan.runs)
         self._running = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._clear_the_links()
+        self._transit = Transit(plan, self._forward)
         self._reported: set[tuple[str, str]] = set()
         self.priority: str | None = None
 
@@ -119,7 +105,7 @@ class Hub:
         if header.sender != name:
             raise WireError(f"{name} says it is '{header.sender:.64}'")
         peer = self._peers[name]
-        peer.heard = self._host_now()
+        peer.heard = time.monotonic()
         unsent, peer.unsent = peer.unsent, []
         for late in unsent:
             self._send(identity, late)
@@ -132,6 +118,7 @@ class Hub:
                 self._forward(CONTROLLER, frames)
             case Kind.READY | Kind.DONE:
                 peer.ready = peer.watched = True
+                self._transit.ended.add(name)
                 complete = all(known in self._peers and self._peers[known].ready for known in self._nodes)
                 if complete:
                     self._report_unreceived()
@@ -162,7 +149,7 @@ class Hub:
             self._report_first("refused", name if name in self._nodes else "an unknown node", reason)
             return
         if known is None:
-            self._peers[name] = _Peer(identity, self._host_now())
+            self._peers[name] = _Peer(identity, time.monotonic())
             self._names[identity] = name
         self._say(identity, Kind.WELCOME, self._welcome(name))
         if known is None:
@@ -189,98 +176,37 @@ class Hub:
 
     def _report_unreceived(self) -> None:
         """Tell the controller what the run's figures lack."""
-        count = len(self._held) + self._unreceived
-        if count:
-            reason = f"{count} messages were not received before the run ended: they are in no figure"
+        if self._transit.unreceived:
+            reason = (
+                f"{self._transit.unreceived} messages were not received before the run ended: they are in no figure"
+            )
             self._event("unreceived", "the hub", {"reason": reason})
 
     def _go_on(self) -> None:
         """Start the next run, or tell the nodes that there is none."""
-        self._clear_the_links()
+        self._transit.close()
+        self._transit = Transit(self._plan, self._forward)  # a run begins at time 0, on empty links
         self._running = bool(self._waiting_runs)
         if not self._waiting_runs:
             for name in self._nodes:
                 self._say(self._peers[name].identity, Kind.END)
             return
         run = self._waiting_runs.pop(0)
-        clock = {"epoch": self._clock.epoch, "scale": self._clock.scale}
+        clock = {"epoch": self._transit.clock.epoch, "scale": self._transit.clock.scale}
         for name in self._nodes:
             self._peers[name].ready = False
             self._say(self._peers[name].identity, Kind.START, {"run": run.name, "config": run.config, **clock})
 
-    def _clear_the_links(self) -> None:
-        """A run begins at time 0, on empty links."""
-        self._clock = Clock(self._plan.scale)
-        self._network = Network(self._plan.seed)
-        for node in self._plan.nodes:
-            self._network.add(node.name, node.link)
-        self._held: dict[int, _Held] = {}
-        self._unreceived = 0
-        self._numbered = 0
-        if self._timer is not None:
-            self._timer.cancel()
-
-    # -- what goes through the links
+    # -- what goes through
 
     def _route(self, header: Header, frames: list[zmq.Frame]) -> None:
         if header.sender not in self._nodes or header.receiver not in self._nodes or header.receiver == header.sender:
             raise WireError(f"{header.sender} has no peer '{header.receiver:.64}'")
         if not self._running or self._peers[header.sender].ready:
             raise WireError(f"{header.sender} sends outside of a run")
-        if not 0 <= header.sent <= self._clock.now() + CLOCK_TOLERANCE:
+        if not 0 <= header.sent <= self._transit.clock.now() + CLOCK_TOLERANCE:
             raise WireError(f"{header.sender} sent it at {header.sent:.6g} s, which is not in this run's past")
-        header.nbytes, header.due = sum(len(frame) for frame in frames), None
-        if header.off_clock:
-            self._deliver(_Held(header, frames))
-            return
-        if not self._held and self._network.promises_nothing(header.sender, header.receiver):
-            self._deliver(_Held(header, frames))
-            self._credit(header, header.sent)
-            return
-        self._numbered += 1
-        held = self._held[self._numbered] = _Held(header, frames)
-        if header.nbytes >= EARLY_BYTES:
-            early = replace(header, kind=Kind.EARLY, number=self._numbered)
-            self._forward(header.receiver, [wire.pack(early), *frames[1:]])
-            held.early, held.frames = self._numbered, []
-        self._network.send(header.sent, header.sender, header.receiver, header.nbytes, self._numbered)
-        self._pump()
-
-    def _pump(self) -> None:
-        """Deliver what is due, and wake again when the next may be."""
-        for news in self._network.advance(self._clock.now()):
-            if isinstance(news, Arrival):
-                held = self._held.pop(news.token)
-                if not self._network.promises_nothing(held.header.sender, held.header.receiver):
-                    held.header.due = news.due
-                self._deliver(held)
-            else:
-                self._credit(self._held[news.token].header, news.time)
-        if self._timer is not None:
-            self._timer.cancel()
-        wakeup = self._network.wakeup()
-        loop = asyncio.get_running_loop()
-        if wakeup is None:
-            self._timer = None
-        else:
-            # Looked at now and then, the chunks of a large message are not all left to account for when it is due.
-            when = min(self._clock.host_time(wakeup), loop.time() + ACCOUNT_SECONDS)
-            self._timer = loop.call_at(when, self._pump)
-
-    def _credit(self, header: Header, departed: float) -> None:
-        """Tell the sender, if it keeps count, that the message left its link at the emulated time `departed`."""
-        if math.isfinite(self._nodes[header.sender].link.up.queue):
-            fields = {"number": header.number, "departed": departed}
-            self._say(self._peers[header.sender].identity, Kind.CREDIT, fields)
-
-    def _deliver(self, held: _Held) -> None:
-        if self._peers[held.header.receiver].ready and not held.header.off_clock:
-            self._unreceived += 1  # its program has ended
-        if held.early is not None:
-            release = Header(Kind.RELEASE, number=held.early, due=held.header.due)
-            self._forward(held.header.receiver, [wire.pack(release)])
-        else:
-            self._forward(held.header.receiver, [wire.pack(held.header), *held.frames[1:]])
+        self._transit.take(header, frames)
 
     def _forward(self, name: str, frames: list[Any]) -> None:
         peer = self._peers.get(name)
@@ -314,7 +240,7 @@ class Hub:
             self._event(event, name, {"reason": reason})
 
     def _look_for_the_silent(self) -> None:
-        now = self._host_now()
+        now = time.monotonic()
         for name, peer in self._peers.items():
             if peer.watched and not peer.given_up and now - peer.heard > self._plan.deadlines.silence:
                 peer.given_up = True
@@ -323,11 +249,7 @@ class Hub:
     def _abandoned(self) -> bool:
         """Whether the controller is gone: nobody would ever stop this hub, nor the nodes that it answers."""
         controller = self._peers.get(CONTROLLER)
-        return controller is not None and self._host_now() - controller.heard > CONTROLLER_SILENCE
-
-    @staticmethod
-    def _host_now() -> float:
-        return time.monotonic()
+        return controller is not None and time.monotonic() - controller.heard > CONTROLLER_SILENCE
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
 """The algorithms by name."""
 
 from emulator.errors import nearest
-from nodes.algorithms.common import Algorithm, Step, Upload
+from nodes.algorithms.common import Algorithm, Averaging, Step, Upload
 from nodes.algorithms.epsl import EPSL
 from nodes.algorithms.gapsl import GAPSL
 from nodes.algorithms.psl import PSL
@@ -10,7 +10,7 @@ from nodes.algorithms.sl import SL
 
 ALGORITHMS: dict[str, type[Algorithm]] = {"sl": SL, "sfl": SFL, "psl": PSL, "epsl": EPSL, "gapsl": GAPSL}
 
-__all__ = ["ALGORITHMS", "EPSL", "GAPSL", "PSL", "SFL", "SL", "Algorithm", "Step", "Upload", "named"]
+__all__ = ["ALGORITHMS", "EPSL", "GAPSL", "PSL", "SFL", "SL", "Algorithm", "Averaging", "Step", "Upload", "named"]
 
 
 def named(name: str) -> type[Algorithm]:

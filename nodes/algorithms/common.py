@@ -67,13 +67,17 @@ class Algorithm(ABC):
         Raises FloatingPointError, naming round and client, when a loss is no longer a number.
         """
 
+
+class Averaging(Algorithm):
+    """An algorithm that now and then makes one client-side model of those of all clients."""
+
+    @abstractmethod
     def averages_after(self, round: int) -> bool:
         """Whether the client-side models are averaged when this round's backward passes are done."""
-        return False
 
+    @abstractmethod
     def average(self, states: Sequence[State]) -> State:
         """The client-side model that all clients go on with, from each client's, in testbed order."""
-        raise NotImplementedError(f"{type(self).__name__} does not average")
 
 
 def finite(round: int, uploads: Sequence[Upload], what: str, values: Tensor) -> list[float]:

@@ -13,12 +13,12 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from nodes.algorithms.common import Algorithm, Step, Upload, finite
+from nodes.algorithms.common import Averaging, Step, Upload, finite
 from nodes.config import Settings, SFLOptions
 from nodes.state import State, weighted_mean
 
 
-class SFL(Algorithm):
+class SFL(Averaging):
     """Server update: mean over clients of the gradients of each client's own mean loss."""
 
     def __init__(self, model: nn.Module, settings: Settings, samples: Sequence[int]) -> None:

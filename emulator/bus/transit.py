@@ -1,0 +1,112 @@
+"""The messages of one run on their way through the links: taken from their senders, delivered when they are due."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import zmq
+
+from emulator.bus import wire
+from emulator.bus.wire import Header, Kind
+from emulator.clock import Clock
+from emulator.network import Arrival, Network
+from emulator.plan import Plan
+
+ACCOUNT_SECONDS = 0.005
+EARLY_BYTES = 64 * 1024
+"""From this size on, what the host takes to carry a message to its receiver is hidden in the time of the links."""
+
+Post = Callable[[str, list[Any]], None]
+"""Sends frames to the node of that name."""
+
+
+@dataclass
+class _Held:
+    """A message in the links; `early` is its number where the receiver has it already."""
+
+    header: Header
+    frames: list[zmq.Frame]
+    early: int | None = None
+
+
+class Transit:
+    """The links of `plan`, empty at first; the run's clock starts with them, at 0."""
+
+    def __init__(self, plan: Plan, post: Post) -> None:
+        self.clock = Clock(plan.scale)
+        self.ended: set[str] = set()
+        """The nodes whose program has ended: what comes for them is not received."""
+        self._post = post
+        self._keeps_count = {node.name for node in plan.nodes if math.isfinite(node.link.up.queue)}
+        self._network = Network(plan.seed)
+        for node in plan.nodes:
+            self._network.add(node.name, node.link)
+        self._held: dict[int, _Held] = {}
+        self._numbered = 0
+        self._missed = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def unreceived(self) -> int:
+        """Messages that are still on their way, or came when the receiver's program had ended."""
+        return len(self._held) + self._missed
+
+    def close(self) -> None:
+        """Deliver nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def take(self, header: Header, frames: list[zmq.Frame]) -> None:
+        """A message from its sender; `frames` are the header's and the tensors'."""
+        header.nbytes, header.due = sum(len(frame) for frame in frames), None
+        if header.off_clock:
+            self._deliver(_Held(header, frames))
+            return
+        if not self._held and self._network.promises_nothing(header.sender, header.receiver):
+            self._deliver(_Held(header, frames))
+            self._credit(header, header.sent)
+            return
+        self._numbered += 1
+        held = self._held[self._numbered] = _Held(header, frames)
+        if header.nbytes >= EARLY_BYTES:
+            early = replace(header, kind=Kind.EARLY, number=self._numbered)
+            self._post(header.receiver, [wire.pack(early), *frames[1:]])
+            held.early, held.frames = self._numbered, []
+        self._network.send(header.sent, header.sender, header.receiver, header.nbytes, self._numbered)
+        self._pump()
+
+    def _pump(self) -> None:
+        """Deliver what is due, and wake again when the next may be."""
+        for news in self._network.advance(self.clock.now()):
+            if isinstance(news, Arrival):
+                held = self._held.pop(news.token)
+                if not self._network.promises_nothing(held.header.sender, held.header.receiver):
+                    held.header.due = news.due
+                self._deliver(held)
+            else:
+                self._credit(self._held[news.token].header, news.time)
+        self.close()
+        wakeup = self._network.wakeup()
+        if wakeup is not None:
+            # Looked at now and then, the chunks of a large message are not all left to account for when it is due.
+            loop = asyncio.get_running_loop()
+            when = min(self.clock.host_time(wakeup), loop.time() + ACCOUNT_SECONDS)
+            self._timer = loop.call_at(when, self._pump)
+
+    def _credit(self, header: Header, departed: float) -> None:
+        """Tell the sender, if it keeps count, that the message left its link at the emulated time `departed`."""
+        if header.sender in self._keeps_count:
+            fields = {"number": header.number, "departed": departed}
+            self._post(header.sender, [wire.pack(Header(Kind.CREDIT, fields=fields))])
+
+    def _deliver(self, held: _Held) -> None:
+        header = held.header
+        if header.receiver in self.ended and not header.off_clock:
+            self._missed += 1
+        if held.early is not None:
+            release = Header(Kind.RELEASE, number=held.early, due=header.due)
+            self._post(header.receiver, [wire.pack(release)])
+        else:
+            self._post(header.receiver, [wire.pack(header), *held.frames[1:]])
