@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ from emulator.report import files, result
 from emulator.report.metrics import metrics_csv
 from emulator.report.progress import Progress
 from emulator.report.summary import Summary, summarise
-from emulator.runtime import local
 from emulator.runtime.program import checker, preparer, settings_of
+from emulator.runtime.watch import Observer, Outcome
 from emulator.timeline import Metric, Span
 from emulator.verdict import HostFacts, Verdict
 
-RUNTIME = "local"
+RUNTIMES = ("local",)
+"""Where nodes may live: a module of `emulator.runtime` each."""
 SERVER_ROLES = ("server",)
 """Roles whose traffic is the other side of the clients': `up` is to them, `down` is from them."""
 
@@ -80,8 +82,8 @@ def _explained(program: str, document: Document) -> Iterator[None]:
         raise InputError(f"{document.source}: workload: {error}") from None
 
 
-def run(experiment: Experiment, host: Host, out: Path | None, progress: Progress) -> Finished:
-    """Run `experiment` (resolved) on `host`; leaves a folder (`out`, or the next free one) with everything.
+def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, progress: Progress) -> Finished:
+    """Run `experiment` (resolved) in `runtime` on `host`; leaves a folder, `out` or the next free one, with it all.
 
     Raises `EdgebedError` of the kind that fits; what had been measured until then is in the folder.
     """
@@ -92,7 +94,7 @@ def run(experiment: Experiment, host: Host, out: Path | None, progress: Progress
     files.write(folder / files.EXPERIMENT, as_yaml(resolved))
     with files.TimelineWriter(folder / files.TIMELINE) as writer:
         recorder = _Recorder(folder, writer, experiment.rounds, progress)
-        outcome = asyncio.run(local.run(plan, folder / "logs", recorder))
+        outcome = asyncio.run(_runner(runtime)(plan, folder / "logs", recorder))
     shares = device_shares(experiment.testbed, host.core_flops)
     wanted = sum(shares.values()) / plan.scale
     facts = HostFacts(host.cores, wanted, plan.scale, outcome.hub_priority, outcome.notes)
@@ -101,7 +103,7 @@ def run(experiment: Experiment, host: Host, out: Path | None, progress: Progress
         summaries,
         facts,
         version=version("edgebed"),
-        runtime=RUNTIME,
+        runtime=runtime,
         testbed=experiment.testbed.name,
         seed=experiment.seed,
     )
@@ -109,6 +111,13 @@ def run(experiment: Experiment, host: Host, out: Path | None, progress: Progress
     files.write(folder / files.RESULT, result.to_json(built))
     combined = verdict.combine({summary.run: summary.verdict for summary in summaries})
     return Finished(folder, summaries, combined, built, plan.scale)
+
+
+def _runner(runtime: str) -> Callable[[Plan, Path, Observer], Coroutine[Any, Any, Outcome]]:
+    """The function that carries out a plan; imported only now, for each runtime needs other libraries."""
+    run: Callable[[Plan, Path, Observer], Coroutine[Any, Any, Outcome]]
+    run = import_module(f"emulator.runtime.{runtime}").run
+    return run
 
 
 class _Recorder:

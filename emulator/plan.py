@@ -1,6 +1,6 @@
 """An experiment, fully decided: what every runtime needs to know, and what the hub tells each node."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -41,6 +41,8 @@ class Plan(BaseModel):
     scale: float
     """Seconds of this host for each emulated second."""
     nodes: list[NodePlan]
+    compute: Literal["stretched", "quota"] = "stretched"
+    links: Literal["bus", "kernel"] = "bus"
     deadlines: Deadlines
     bus: Bus
 
@@ -89,6 +91,8 @@ def make_plan(experiment: Experiment, core_flops: float, cores: int) -> Plan:
         seed=experiment.seed,
         scale=scale,
         nodes=nodes,
+        compute=experiment.compute,
+        links=experiment.links,
         deadlines=experiment.deadlines,
         bus=experiment.bus,
     )

@@ -145,6 +145,12 @@ class Experiment(Profile):
     time_scale: Literal["auto"] | float = Field(
         default=1.0, description="emulated time runs this many times slower than the host's; a plain number"
     )
+    compute: Literal["stretched", "quota"] = Field(
+        default="stretched", description="how a device is slowed down: results held back, or a CPU quota (containers)"
+    )
+    links: Literal["bus", "kernel"] = Field(
+        default="bus", description="who limits the links: the bus, or the kernel's traffic control (containers)"
+    )
     deadlines: Deadlines = Deadlines()
     bus: Bus = Bus()
     workload: dict[str, Any] = Field(default_factory=dict, description="handed to the programs as it is")

@@ -253,8 +253,12 @@ class Hub:
 
 
 def main() -> int:
-    """The hub's process: the token and the plan come on standard input, the address goes to standard output."""
+    """The hub's process: `hub [HOST]`, the interface to listen on.
+
+    The token and the plan come on standard input, a line each; the address goes to standard output.
+    """
     die_with_parent()
+    host = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1"
     token = sys.stdin.readline().strip()
     plan = Plan.model_validate_json(sys.stdin.readline())
     priority = raise_priority()
@@ -262,7 +266,7 @@ def main() -> int:
     async def serve() -> None:
         hub = Hub(plan, token)
         hub.priority = priority
-        await hub.serve(zmq.Context())
+        await hub.serve(zmq.Context(), host)
 
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:

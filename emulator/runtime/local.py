@@ -1,45 +1,20 @@
 """The local runtime: hub and nodes as processes of this host, no privileges needed."""
 
 import asyncio
-import contextlib
 import secrets
 import sys
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
-from emulator.bus.controller import Controller, Event
+from emulator.bus.controller import Controller
 from emulator.errors import DeadlineExceeded, InputError, NodeFailure
 from emulator.plan import Plan
 from emulator.profiles import HUB
 from emulator.runtime.process import environment
 from emulator.runtime.processes import Processes
+from emulator.runtime.watch import Observer, Outcome, Watch
 from emulator.system import single_threaded
 
 HUB_SECONDS = 30.0
-GRACE_SECONDS = 1.0
-"""How long a node's last words may take to reach the controller after its process has ended."""
-
-
-class Observer(Protocol):
-    """Who follows an experiment."""
-
-    def entry(self, fields: dict[str, Any]) -> None:
-        """A span or metric that a node noted, as plain fields."""
-
-    def finished(self, run: str, wall_s: float) -> None:
-        """A run is over, all its entries have been given, and it took so many seconds of this host."""
-
-
-@dataclass
-class Outcome:
-    """What finished runs leave besides their timelines."""
-
-    hub_priority: str | None
-    """None: the hub ran at raised priority; else why not."""
-    notes: list[str] = field(default_factory=list)
-    """What was refused on the way, one line each."""
 
 
 async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
@@ -48,9 +23,12 @@ async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
     Whatever happens, no process is left. Raises `NodeFailure` naming the node that died, failed or fell silent;
     `DeadlineExceeded` naming those that are waited for; `InputError` when the hub's port is taken.
     """
+    for key, value in (("compute", plan.compute), ("links", plan.links)):
+        if value in ("quota", "kernel"):
+            raise InputError(f"{key}: {value} needs nodes in containers: add --runtime docker, or leave {key} out")
     token = secrets.token_hex(16)
     async with Processes(logs) as processes:
-        address = await _start_hub(processes, plan, token)
+        address = await start_hub(processes, plan, token)
         controller = Controller(address, token, observer.entry)
         try:
             await controller.connect(HUB_SECONDS)
@@ -60,14 +38,14 @@ async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
                     [sys.executable, "-m", "emulator.runtime.process"],
                     {**environment(address, node.name, token), **single_threaded()},
                 )
-            return await _Watch(plan, controller, processes, observer).until_done()
+            return await Watch(plan, controller, processes, observer).until_done()
         finally:
             controller.close()
 
 
-async def _start_hub(processes: Processes, plan: Plan, token: str) -> str:
-    """Start the hub; returns its address once it listens."""
-    hub = await processes.start(HUB, [sys.executable, "-m", "emulator.bus.hub"], {}, talks=True)
+async def start_hub(processes: Processes, plan: Plan, token: str, host: str = "127.0.0.1") -> str:
+    """Start the hub, which listens on the interface `host`; returns its address once it does."""
+    hub = await processes.start(HUB, [sys.executable, "-m", "emulator.bus.hub", host], {}, talks=True)
     assert hub.stdin is not None
     assert hub.stdout is not None
     hub.stdin.write(f"{token}\n{plan.model_dump_json()}\n".encode())
@@ -83,92 +61,3 @@ async def _start_hub(processes: Processes, plan: Plan, token: str) -> str:
             raise InputError(said.splitlines()[-1])
         raise NodeFailure(processes.obituary(HUB))
     return address
-
-
-class _Watch:
-    """Waits for every node, with a deadline, and turns the first thing that goes wrong into one line."""
-
-    def __init__(self, plan: Plan, controller: Controller, processes: Processes, observer: Observer) -> None:
-        self._plan = plan
-        self._controller = controller
-        self._processes = processes
-        self._observer = observer
-        self._left = [run.name for run in plan.runs]
-        self._missing = {node.name for node in plan.nodes}
-        self._started = False
-        self._since = time.monotonic()
-        self._notes: list[str] = []
-
-    async def until_done(self) -> Outcome:
-        event = asyncio.create_task(self._controller.events.get())
-        exit_ = asyncio.create_task(self._processes.any_exit())
-        lost = self._controller.lost
-        try:
-            while self._left:
-                waits: list[asyncio.Future[Any]] = [event, exit_, lost]
-                await asyncio.wait(waits, timeout=self._remaining(), return_when=asyncio.FIRST_COMPLETED)
-                if event.done():
-                    self._handle(event.result())
-                    event = asyncio.create_task(self._controller.events.get())
-                elif exit_.done():
-                    event.cancel()  # or it would take the last words away
-                    await self._handle_exit(exit_.result())
-                elif lost.done():
-                    lost.result()
-        finally:
-            event.cancel()
-            exit_.cancel()
-        return Outcome(self._controller.hub_priority, self._notes)
-
-    def _remaining(self) -> float:
-        """Seconds until the deadline in force; raises when it is past."""
-        deadlines = self._plan.deadlines
-        key, limit = ("run", deadlines.run) if self._started else ("start", deadlines.start)
-        left = self._since + limit - time.monotonic()
-        if left <= 0:
-            names = ", ".join(sorted(self._missing))
-            what = f"did not finish '{self._left[0]}'" if self._started else "did not appear"
-            raise DeadlineExceeded(f"{names} {what} within {limit:g} s (deadlines.{key})")
-        return left
-
-    def _handle(self, event: Event) -> None:
-        match event.name:
-            case "ready" | "done":
-                self._missing.discard(event.node)
-                if not self._missing:
-                    self._go_on()
-            case "failed":
-                raise self._failure(event)
-            case "silent":
-                raise NodeFailure(
-                    f"{event.node} has been silent for {event.fields['seconds']:.0f} s: stopped, or starved of CPU "
-                    f"(deadlines.silence)"
-                )
-            case "refused" | "bad frame" | "unreceived":
-                self._notes.append(f"{event.name} from {event.node}: {event.fields['reason']}")
-            case _:
-                pass
-
-    def _go_on(self) -> None:
-        """All nodes are ready for the next run, and done with the one before, if there was one."""
-        now = time.monotonic()
-        if self._started:
-            self._observer.finished(self._left.pop(0), now - self._since)
-        self._started, self._since = True, now
-        self._missing = {node.name for node in self._plan.nodes}
-
-    def _failure(self, event: Event) -> NodeFailure:
-        run = f"{self._left[0]}: " if self._started else ""
-        log = self._processes.log(event.node)
-        error = NodeFailure(f"{run}{event.node} failed: {event.fields['error']} (see {log})")
-        error.exit_status = int(event.fields["exit_status"])
-        return error
-
-    async def _handle_exit(self, name: str) -> None:
-        """No process ends before the last run has: report its last words, should they be on their way, or its end."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GRACE_SECONDS):
-                while self._left:
-                    self._handle(await self._controller.events.get())
-        if self._left:
-            raise NodeFailure(self._processes.obituary(name))

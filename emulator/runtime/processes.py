@@ -87,6 +87,10 @@ class Processes:
         said = f"; its last lines: {' | '.join(last)}" if last != [""] else "; it said nothing"
         return f"{name} died: {how}{said}"
 
+    def where(self, name: str) -> str:
+        """Where to read what the process says."""
+        return str(self.log(name))
+
     def log(self, name: str) -> Path:
         """Where the process's output goes."""
         return self._logs / f"{name}.log"

@@ -1,0 +1,137 @@
+"""Follows a run from outside: waits for every node, with a deadline, whatever they live in."""
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from emulator.bus.controller import Controller, Event
+from emulator.errors import DeadlineExceeded, NodeFailure
+from emulator.plan import Plan
+
+GRACE_SECONDS = 1.0
+"""How long a node's last words may take to reach the controller after its home has ended."""
+
+
+class Observer(Protocol):
+    """Who follows an experiment."""
+
+    def entry(self, fields: dict[str, Any]) -> None:
+        """A span or metric that a node noted, as plain fields."""
+
+    def finished(self, run: str, wall_s: float) -> None:
+        """A run is over, all its entries have been given, and it took so many seconds of this host."""
+
+
+@dataclass
+class Outcome:
+    """What finished runs leave besides their timelines."""
+
+    hub_priority: str | None
+    """None: the hub ran at raised priority; else why not."""
+    notes: list[str] = field(default_factory=list)
+    """What was refused on the way, one line each."""
+
+
+class Homes(Protocol):
+    """What the nodes of a run live in: processes, containers."""
+
+    async def any_exit(self) -> str:
+        """The name of a node, or of the hub, whose home has ended and was not reported before."""
+
+    def obituary(self, name: str) -> str:
+        """How the home of `name` ended, and the last it said, in one line."""
+
+    def where(self, name: str) -> str:
+        """Where to read what `name` says, for the user."""
+
+
+class Watch:
+    """Waits for every node, with a deadline, and turns the first thing that goes wrong into one line."""
+
+    def __init__(self, plan: Plan, controller: Controller, homes: Homes, observer: Observer) -> None:
+        self._plan = plan
+        self._controller = controller
+        self._homes = homes
+        self._observer = observer
+        self._left = [run.name for run in plan.runs]
+        self._missing = {node.name for node in plan.nodes}
+        self._started = False
+        self._since = time.monotonic()
+        self._notes: list[str] = []
+
+    async def until_done(self) -> Outcome:
+        """Returns when the last run is done. Raises the first failure, naming the node and where to read on."""
+        event = asyncio.create_task(self._controller.events.get())
+        exit_ = asyncio.create_task(self._homes.any_exit())
+        lost = self._controller.lost
+        try:
+            while self._left:
+                waits: list[asyncio.Future[Any]] = [event, exit_, lost]
+                await asyncio.wait(waits, timeout=self._remaining(), return_when=asyncio.FIRST_COMPLETED)
+                if event.done():
+                    self._handle(event.result())
+                    event = asyncio.create_task(self._controller.events.get())
+                elif exit_.done():
+                    event.cancel()  # or it would take the last words away
+                    await self._handle_exit(exit_.result())
+                elif lost.done():
+                    lost.result()
+        finally:
+            event.cancel()
+            exit_.cancel()
+        return Outcome(self._controller.hub_priority, self._notes)
+
+    def _remaining(self) -> float:
+        """Seconds until the deadline in force; raises when it is past."""
+        deadlines = self._plan.deadlines
+        key, limit = ("run", deadlines.run) if self._started else ("start", deadlines.start)
+        left = self._since + limit - time.monotonic()
+        if left <= 0:
+            names = ", ".join(sorted(self._missing))
+            what = f"did not finish '{self._left[0]}'" if self._started else "did not appear"
+            raise DeadlineExceeded(f"{names} {what} within {limit:g} s (deadlines.{key})")
+        return left
+
+    def _handle(self, event: Event) -> None:
+        match event.name:
+            case "ready" | "done":
+                self._missing.discard(event.node)
+                if not self._missing:
+                    self._go_on()
+            case "failed":
+                raise self._failure(event)
+            case "silent":
+                raise NodeFailure(
+                    f"{event.node} has been silent for {event.fields['seconds']:.0f} s: stopped, or starved of CPU "
+                    f"(deadlines.silence)"
+                )
+            case "refused" | "bad frame" | "unreceived":
+                self._notes.append(f"{event.name} from {event.node}: {event.fields['reason']}")
+            case _:
+                pass
+
+    def _go_on(self) -> None:
+        """All nodes are ready for the next run, and done with the one before, if there was one."""
+        now = time.monotonic()
+        if self._started:
+            self._observer.finished(self._left.pop(0), now - self._since)
+        self._started, self._since = True, now
+        self._missing = {node.name for node in self._plan.nodes}
+
+    def _failure(self, event: Event) -> NodeFailure:
+        run = f"{self._left[0]}: " if self._started else ""
+        where = self._homes.where(event.node)
+        error = NodeFailure(f"{run}{event.node} failed: {event.fields['error']} (see {where})")
+        error.exit_status = int(event.fields["exit_status"])
+        return error
+
+    async def _handle_exit(self, name: str) -> None:
+        """No home ends before the last run has: report its last words, should they be on their way, or its end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_SECONDS):
+                while self._left:
+                    self._handle(await self._controller.events.get())
+        if self._left:
+            raise NodeFailure(self._homes.obituary(name))
