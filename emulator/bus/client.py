@@ -2,23 +2,19 @@
 
 import asyncio
 import math
-import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import zmq
 
 from emulator.bus import wire
+from emulator.bus.computing import Device
 from emulator.bus.endpoint import Endpoint
 from emulator.bus.wire import Header, Kind, WireError
 from emulator.clock import Clock
-from emulator.device import stretched
 from emulator.errors import DeadlineExceeded, InputError
 from emulator.node import Array, Message, Work
-from emulator.system import lower_this_thread
 from emulator.timeline import WAIT, Metric, Span
 from emulator.units import SIZE, show
 
@@ -44,14 +40,12 @@ class BusNode:
         self.round = 0
         self._endpoint = endpoint
         self._run: str = start["run"]
-        self._slowdown: float = welcome["slowdown"]
         self._max_message: float = welcome["bus"]["max_message"]
         self._window: float = welcome["bus"]["window"]
         self._message_deadline: float = welcome["bus"]["message_deadline"]
         self._known = {name for names in self.peers.values() for name in names}
         self._clock = Clock(start["scale"], start["epoch"])
-        self._device = asyncio.Lock()  # a device computes one thing at a time
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="device", initializer=lower_this_thread)
+        self._device = Device(welcome["slowdown"], self._clock)
         self._settled = 0.0  # the emulated time the program has reached
         self._inbox: list[tuple[float, Message]] = []  # with the emulated time each was there
         self._early: dict[int, tuple[Header, list[zmq.Frame]]] = {}  # here, but still in transit on the links
@@ -61,8 +55,6 @@ class BusNode:
         self._departed = 0.0  # when the last of them left, in emulated time
         self._sent = 0
         self._telemetry: list[dict[str, Any]] = []
-        # Pure-Python work would otherwise keep the event loop from its timers for 5 ms at a time.
-        sys.setswitchinterval(0.0005)
 
     # -- the program's side
 
@@ -119,29 +111,27 @@ class BusNode:
                 ) from None
 
     async def compute(self, stage: str, fn: Callable[[], T], work: Work | None = None) -> T:
-        async with self._device:
+        async with self._device.free:
             start = self._reached()
-            cpu, result = await asyncio.get_running_loop().run_in_executor(self._worker, _timed, fn)
-            due = start + stretched(cpu, self._slowdown)
-            await self._clock.sleep_until(due)
+            computed = await self._device.compute(fn, start)
             span = Span(
                 run=self._run,
                 round=self.round,
                 node=self.name,
                 stage=stage,
                 start=start,
-                end=self._clock.now(),
-                due=due,
-                cpu=cpu,
-                mode="stretched",
+                end=computed.end,
+                due=computed.due,
+                cpu=computed.cpu,
+                mode=computed.mode,
                 flops=work.flops if work else None,
             )
             self._settle(span.settled)
             self._note(span)
-            return result
+            return computed.result
 
     async def off_clock(self, fn: Callable[[], T]) -> T:
-        result = await asyncio.get_running_loop().run_in_executor(self._worker, fn)
+        result = await self._device.beside(fn)
         self._settle(self._clock.now())
         return result
 
@@ -158,7 +148,7 @@ class BusNode:
         finally:
             flushing.cancel()
             self._flush()
-            self._worker.shutdown(wait=False, cancel_futures=True)
+            self._device.close()
 
     def on_message(self, header: Header, frames: list[zmq.Frame]) -> None:
         """Take a message from the hub."""
@@ -247,11 +237,3 @@ class BusNode:
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             self._flush()
-
-
-def _timed(fn: Callable[[], T]) -> tuple[float, T]:
-    """CPU seconds of this thread that `fn` took, and its result."""
-    assert threading.current_thread() is not threading.main_thread()
-    before = time.thread_time()
-    result = fn()
-    return time.thread_time() - before, result

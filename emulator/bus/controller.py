@@ -37,6 +37,10 @@ class Controller:
         welcome = await self._endpoint.register(timeout)
         self.hub_priority = welcome["priority"]
 
+    def ready(self) -> None:
+        """Let the first run start as soon as every node is ready."""
+        self._endpoint.send(Header(Kind.READY))
+
     def close(self) -> None:
         """Leave the bus."""
         self._endpoint.close(linger=0.0)  # it says nothing that anyone waits for

@@ -47,7 +47,10 @@ class _Peer:
 
 
 class Hub:
-    """Routes the messages of an experiment's runs, each of which starts when every node is ready for it."""
+    """Routes the messages of an experiment's runs, each of which starts when every node is ready for it.
+
+    The first waits for the controller's word as well.
+    """
 
     def __init__(self, plan: Plan, token: str) -> None:
         self._plan = plan
@@ -116,10 +119,14 @@ class Hub:
                 self._say(identity, Kind.BEAT)
             case Kind.TELEMETRY:
                 self._forward(CONTROLLER, frames)
+            case Kind.READY if name == CONTROLLER:
+                peer.ready = True
+                if self._complete():
+                    self._go_on()
             case Kind.READY | Kind.DONE:
                 peer.ready = peer.watched = True
                 self._transit.ended.add(name)
-                complete = all(known in self._peers and self._peers[known].ready for known in self._nodes)
+                complete = self._complete()
                 if complete:
                     self._report_unreceived()
                 self._event(header.kind.value, name)
@@ -173,6 +180,10 @@ class Hub:
             "memory": node.device.memory,
             "peers": self._plan.peers,
         }
+
+    def _complete(self) -> bool:
+        """Whether all are ready for the next run; for the first the controller has to be, too."""
+        return all(name in self._peers and self._peers[name].ready for name in (CONTROLLER, *self._nodes))
 
     def _report_unreceived(self) -> None:
         """Tell the controller what the run's figures lack."""

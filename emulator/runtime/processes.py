@@ -87,6 +87,9 @@ class Processes:
         said = f"; its last lines: {' | '.join(last)}" if last != [""] else "; it said nothing"
         return f"{name} died: {how}{said}"
 
+    async def limit(self) -> None:
+        """Processes have no limits but those that they set themselves."""
+
     def where(self, name: str) -> str:
         """Where to read what the process says."""
         return str(self.log(name))

@@ -43,6 +43,9 @@ class Homes(Protocol):
     def obituary(self, name: str) -> str:
         """How the home of `name` ended, and the last it said, in one line."""
 
+    async def limit(self) -> None:
+        """Every node is ready for its first run: put it under the limits that its start-up is not to feel."""
+
     def where(self, name: str) -> str:
         """Where to read what `name` says, for the user."""
 
@@ -71,7 +74,7 @@ class Watch:
                 waits: list[asyncio.Future[Any]] = [event, exit_, lost]
                 await asyncio.wait(waits, timeout=self._remaining(), return_when=asyncio.FIRST_COMPLETED)
                 if event.done():
-                    self._handle(event.result())
+                    await self._handle(event.result())
                     event = asyncio.create_task(self._controller.events.get())
                 elif exit_.done():
                     event.cancel()  # or it would take the last words away
@@ -94,9 +97,15 @@ class Watch:
             raise DeadlineExceeded(f"{names} {what} within {limit:g} s (deadlines.{key})")
         return left
 
-    def _handle(self, event: Event) -> None:
+    async def _handle(self, event: Event) -> None:
         match event.name:
-            case "ready" | "done":
+            case "ready":
+                self._missing.discard(event.node)
+                if not self._missing:
+                    await self._homes.limit()
+                    self._go_on()
+                    self._controller.ready()
+            case "done":
                 self._missing.discard(event.node)
                 if not self._missing:
                     self._go_on()
@@ -132,6 +141,6 @@ class Watch:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE_SECONDS):
                 while self._left:
-                    self._handle(await self._controller.events.get())
+                    await self._handle(await self._controller.events.get())
         if self._left:
             raise NodeFailure(self._homes.obituary(name))

@@ -160,6 +160,7 @@ async def world(plan: Plan) -> AsyncIterator[World]:
     entries: list[dict[str, Any]] = []
     controller = Controller(address, TOKEN, entries.append)
     await controller.connect(SECONDS)
+    controller.ready()
     inside = World(address, controller, entries)
     try:
         yield inside

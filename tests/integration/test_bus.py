@@ -13,6 +13,7 @@ import pytest
 import zmq
 
 from emulator.bus import wire
+from emulator.bus.controller import Controller
 from emulator.bus.endpoint import Endpoint
 from emulator.bus.socket import Socket
 from emulator.bus.wire import Header, Kind, WireError
@@ -585,12 +586,17 @@ async def test_the_hub_is_a_process_that_says_where_it_listens_and_ends_with_its
     address = (await asyncio.wait_for(hub.stdout.readline(), SECONDS)).decode().strip()
     try:
         assert address.startswith("tcp://127.0.0.1:")
+        controller = Controller(address, TOKEN, lambda _: None)
+        await controller.connect(SECONDS)
         one, two = Joined("server", address), Joined("client", address)
         await one.join()
         await two.join()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(one.started(), 0.2)  # not before the controller is ready, too
+        controller.ready()
         await _still_delivers(await one.started(), await two.started())
-        one.endpoint.close()
-        two.endpoint.close()
+        for endpoint in (one.endpoint, two.endpoint, controller):
+            endpoint.close()
     finally:
         hub.kill()
         await hub.wait()
