@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from emulator.device import check_scale, least_scale, shares, slowdown
-from emulator.profiles import Bus, Deadlines, DeviceProfile, Experiment, LinkProfile, Testbed
+from emulator.profiles import Bus, Control, Deadlines, DeviceProfile, Experiment, LinkProfile, Testbed
 
 
 class NodePlan(BaseModel):
@@ -36,15 +36,22 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    experiment: str
+    testbed: str
     runs: list[RunPlan]
     seed: int
     scale: float
     """Seconds of this host for each emulated second."""
+    core_flops: float
+    """FLOP/s of one core of this host."""
+    cores: int
+    """Of this host."""
     nodes: list[NodePlan]
     compute: Literal["stretched", "quota"] = "stretched"
     links: Literal["bus", "kernel"] = "bus"
     deadlines: Deadlines
     bus: Bus
+    control: Control = Control()
 
     @property
     def peers(self) -> dict[str, list[str]]:
@@ -87,14 +94,19 @@ def make_plan(experiment: Experiment, core_flops: float, cores: int) -> Plan:
     }
     runs = [RunPlan(name=name, config={"algorithm": name, **common}) for name in experiment.algorithms]
     return Plan(
+        experiment=experiment.name,
+        testbed=experiment.testbed.name,
         runs=runs or [RunPlan(name=experiment.name, config=common)],
         seed=experiment.seed,
         scale=scale,
+        core_flops=core_flops,
+        cores=cores,
         nodes=nodes,
         compute=experiment.compute,
         links=experiment.links,
         deadlines=experiment.deadlines,
         bus=experiment.bus,
+        control=experiment.control,
     )
 
 

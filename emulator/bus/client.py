@@ -44,7 +44,7 @@ class BusNode:
         self._window: float = welcome["bus"]["window"]
         self._message_deadline: float = welcome["bus"]["message_deadline"]
         self._known = {name for names in self.peers.values() for name in names}
-        self._clock = Clock(start["scale"], start["epoch"])
+        self._clock = Clock(start["scale"], start["epoch"] - endpoint.hub_ahead.offset, endpoint.host_time)
         self._device = Device(welcome["slowdown"], self._clock)
         self._settled = 0.0  # the emulated time the program has reached
         self._inbox: list[tuple[float, Message]] = []  # with the emulated time each was there
@@ -175,7 +175,7 @@ class BusNode:
             node=header.sender,
             stage=header.stage,
             start=header.sent,
-            end=self._clock.now(),
+            end=max(self._clock.now(), header.sent),  # clocks of two hosts agree only so far
             bytes=header.nbytes,
             peer=self.name,
             due=header.due,

@@ -7,6 +7,7 @@ each peer.
 
 import asyncio
 import hmac
+import math
 import sys
 import time
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from emulator.clock import new_event_loop
 from emulator.errors import EdgebedError
 from emulator.plan import NodePlan, Plan
 from emulator.profiles import CONTROLLER
-from emulator.system import die_with_parent, raise_priority
+from emulator.system import die_with_parent, host_id, raise_priority
 
 BEAT_SECONDS = 1.0
 CONTROLLER_SILENCE = 60.0
@@ -42,6 +43,8 @@ class _Peer:
     """Its heartbeat is expected: from when it is first ready, for while it imports its program it has none."""
     given_up: bool = False
     """Failed or silent: the controller knows."""
+    clock_error: float = 0.0
+    """Seconds by which its clock, on another host, may be off."""
     unsent: list[list[Any]] = field(default_factory=list)
     """What came for it while its connection was broken."""
 
@@ -116,7 +119,7 @@ class Hub:
             case Kind.DATA:
                 self._route(header, frames)
             case Kind.BEAT:
-                self._say(identity, Kind.BEAT)
+                self._say(identity, Kind.BEAT, {**header.fields, "there": time.monotonic()})
             case Kind.TELEMETRY:
                 self._forward(CONTROLLER, frames)
             case Kind.READY if name == CONTROLLER:
@@ -125,11 +128,12 @@ class Hub:
                     self._go_on()
             case Kind.READY | Kind.DONE:
                 peer.ready = peer.watched = True
+                peer.clock_error = _seconds(header.fields.get("clock_error", 0.0))
                 self._transit.ended.add(name)
                 complete = self._complete()
                 if complete:
                     self._report_unreceived()
-                self._event(header.kind.value, name)
+                self._event(header.kind.value, name, header.fields)
                 if complete:
                     self._go_on()
             case Kind.FAILED:
@@ -169,10 +173,11 @@ class Hub:
             "message_deadline": self._plan.deadlines.message,
         }
         if name == CONTROLLER:
-            return {"bus": bus, "priority": self.priority}
+            return {"bus": bus, "host": host_id(), "priority": self.priority}
         node = self._nodes[name]
         return {
             "bus": {**bus, "window": node.link.up.queue},
+            "host": host_id(),
             "role": node.role,
             "program": node.program,
             "slowdown": node.slowdown,
@@ -215,8 +220,10 @@ class Hub:
             raise WireError(f"{header.sender} has no peer '{header.receiver:.64}'")
         if not self._running or self._peers[header.sender].ready:
             raise WireError(f"{header.sender} sends outside of a run")
-        if not 0 <= header.sent <= self._transit.clock.now() + CLOCK_TOLERANCE:
+        error = self._peers[header.sender].clock_error / self._plan.scale
+        if not -error <= header.sent <= self._transit.clock.now() + CLOCK_TOLERANCE + error:
             raise WireError(f"{header.sender} sent it at {header.sent:.6g} s, which is not in this run's past")
+        header.sent = max(0.0, header.sent)
         self._transit.take(header, frames)
 
     def _forward(self, name: str, frames: list[Any]) -> None:
@@ -261,6 +268,12 @@ class Hub:
         """Whether the controller is gone: nobody would ever stop this hub, nor the nodes that it answers."""
         controller = self._peers.get(CONTROLLER)
         return controller is not None and time.monotonic() - controller.heard > CONTROLLER_SILENCE
+
+
+def _seconds(value: object) -> float:
+    if not isinstance(value, float) or not 0 <= value < math.inf:
+        raise WireError(f"a clock's error of {value!r:.40} is not a number of seconds")
+    return value
 
 
 def main() -> int:

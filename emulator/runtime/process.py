@@ -19,7 +19,7 @@ from emulator.bus.wire import Header, Kind
 from emulator.clock import new_event_loop
 from emulator.errors import EdgebedError
 from emulator.runtime.program import load
-from emulator.system import die_with_parent
+from emulator.system import die_with_parent, host_id
 from emulator.units import SIZE, show
 
 REGISTER_SECONDS = 30.0
@@ -70,19 +70,21 @@ class Member:
         self._node: BusNode | None = None
         self._runs: asyncio.Queue[BusNode | None] = asyncio.Queue()
         self._welcome: dict[str, Any] = {}
+        self._ahead = 0.0
 
     async def serve(self) -> int:
         """Take part until the hub says that it is over; returns the exit status."""
         try:
             self._welcome = await self._endpoint.register(REGISTER_SECONDS)
+            self._ahead = self._endpoint.hub_ahead.offset
             program = load(self._welcome["program"])
             limit_memory(self._welcome["memory"])
-            self._endpoint.send(Header(Kind.READY))
+            self._endpoint.send(Header(Kind.READY, fields=self._clock()))
             while (node := await _until_lost(self._runs.get(), self._endpoint)) is not None:
                 await _until_lost(node.run(program), self._endpoint)
                 self._node = None
                 gc.collect()  # what a run leaves is not to be collected in the next one's time
-                self._endpoint.send(Header(Kind.DONE))
+                self._endpoint.send(Header(Kind.DONE, fields=self._clock()))
             return 0
         except Exception as error:
             return self._fail(error)
@@ -92,12 +94,19 @@ class Member:
     def _receive(self, header: Header, frames: list[Any]) -> None:
         if header.kind is Kind.START:
             # At once: what another node sends may be the very next message.
+            self._ahead = self._endpoint.hub_ahead.offset
             self._node = BusNode(self._endpoint, self._welcome, header.fields)
             self._runs.put_nowait(self._node)
         elif header.kind is Kind.END:
             self._runs.put_nowait(None)
         elif self._node is not None:
             self._node.on_message(header, frames)
+
+    def _clock(self) -> dict[str, Any]:
+        """Whose clock this node's times are by, and how many seconds they may be off the hub's."""
+        drifted = abs(self._endpoint.hub_ahead.offset - self._ahead)
+        error = self._endpoint.hub_ahead.error_at(self._endpoint.host_time()) + drifted
+        return {"host": host_id(), "clock_error": error}
 
     def _fail(self, error: Exception) -> int:
         lift_memory_limit()  # last words take memory, too

@@ -71,9 +71,13 @@ def make_plan(
         for name in names
     ]
     return Plan(
+        experiment="a-test",
+        testbed="a-world",
         runs=[RunPlan(name=f"run-{number}", config={"number": number}) for number in range(1, runs + 1)],
         seed=1,
         scale=1.0,
+        core_flops=1e9,
+        cores=2,
         nodes=nodes,
         deadlines=Deadlines(**deadlines),
         bus=Bus(max_message=max_message),
@@ -225,7 +229,8 @@ class Joined:
 
     async def join(self) -> None:
         self.welcome = await self.endpoint.register(SECONDS)
-        self.endpoint.send(Header(Kind.READY))
+        error = self.endpoint.hub_ahead.error_at(self.endpoint.host_time())
+        self.endpoint.send(Header(Kind.READY, fields={"clock_error": error}))
 
     async def started(self) -> BusNode:
         """The node of the run that starts next."""

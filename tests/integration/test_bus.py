@@ -19,6 +19,7 @@ from emulator.bus.socket import Socket
 from emulator.bus.wire import Header, Kind, WireError
 from emulator.errors import DeadlineExceeded, InputError, Refused
 from emulator.runtime.process import Member
+from emulator.system import host_id
 from tests.integration.bus_world import SECONDS, TOKEN, Joined, Proxy, make_plan, on_loop, world
 
 
@@ -245,6 +246,7 @@ async def test_a_message_that_comes_with_the_start_is_not_lost() -> None:
         serving = asyncio.create_task(member.serve())
         identity = await _next(router, Kind.REGISTER)
         welcome = {
+            "host": host_id(),
             "role": "client",
             "program": f"{__name__}:greeted",
             "slowdown": 1.0,
@@ -514,7 +516,9 @@ async def test_a_node_whose_hub_is_gone_ends_and_names_it() -> None:
         joined = Joined("client", address)
         joining = asyncio.create_task(joined.join())
         identity = await _next(router, Kind.REGISTER)
-        router.send_multipart([identity, wire.pack(Header(Kind.WELCOME, fields={"bus": {"silence": 0.3}}))])
+        router.send_multipart(
+            [identity, wire.pack(Header(Kind.WELCOME, fields={"bus": {"silence": 0.3}, "host": host_id()}))]
+        )
         await joining
     with pytest.raises(DeadlineExceeded, match=rf"client: the hub at {address} has been silent for 0.3 s"):
         await asyncio.wait_for(asyncio.shield(joined.endpoint.lost), SECONDS)
@@ -528,7 +532,9 @@ async def test_a_node_that_was_held_up_does_not_take_its_hub_for_gone() -> None:
         joined = Joined("client", address)
         joining = asyncio.create_task(joined.join())
         identity = await _next(router, Kind.REGISTER)
-        router.send_multipart([identity, wire.pack(Header(Kind.WELCOME, fields={"bus": {"silence": 0.3}}))])
+        router.send_multipart(
+            [identity, wire.pack(Header(Kind.WELCOME, fields={"bus": {"silence": 0.3}, "host": host_id()}))]
+        )
         await joining
         time.sleep(1.0)  # noqa: ASYNC251 - as a program does that imports something large
         for _ in range(10):
