@@ -97,7 +97,15 @@ def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, prog
         outcome = asyncio.run(_runner(runtime)(plan, folder / "logs", recorder))
     shares = device_shares(experiment.testbed, host.core_flops)
     wanted = sum(shares.values()) / plan.scale
-    facts = HostFacts(host.cores, wanted, plan.scale, outcome.hub_priority, outcome.notes)
+    facts = HostFacts(
+        host.cores,
+        wanted,
+        plan.scale,
+        outcome.hub_priority,
+        outcome.notes,
+        hosts=outcome.hosts,
+        clock_error=outcome.clock_error,
+    )
     summaries = [recorder.summary(run.name, plan, facts, experiment.target_accuracy) for run in plan.runs]
     built = result.build(
         summaries,
@@ -157,9 +165,10 @@ class _Recorder:
         self._progress.round(run, self._rounds)
         self._progress.end(run)
         self._writer.flush()
-        metrics = [metric for one in self._metrics.values() for metric in one]
+        # The next run may have begun, but its timing is not complete.
+        metrics = [metric for name in self._wall for metric in self._metrics[name]]
         with _named(run):
-            elapsed = {name: timeline.elapsed_at(timeline.latencies(spans)) for name, spans in self._spans.items()}
+            elapsed = {name: timeline.elapsed_at(timeline.latencies(self._spans[name])) for name in self._wall}
             files.write(self._folder / files.METRICS, metrics_csv(metrics, elapsed))
 
     def summary(self, run: str, plan: Plan, facts: HostFacts, target: float | None) -> Summary:

@@ -39,6 +39,8 @@ class Limits:
     rate_error: float = 0.02
     # Below this promised duration (seconds) a delivery's lateness would pass for an error of the rate.
     rate_from: float = 0.050
+    # Of the times between two hosts each is off by as much; a delivery may be as late, see above.
+    clock_error: float = 0.002
 
 
 DEFAULT_LIMITS = Limits()
@@ -53,6 +55,8 @@ class HostFacts:
     time_scale: float = 1.0
     hub_priority: str | None = None  # None: raised; else why not
     notes: Sequence[str] = ()  # for the reader of the result; they decide nothing
+    hosts: int = 1  # that the nodes were on
+    clock_error: float = 0.0  # seconds of the hosts' time by which a node's clock may have been off the hub's
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,9 @@ def judge(spans: Sequence[Span], facts: HostFacts, limits: Limits = DEFAULT_LIMI
     if stretch is not None:
         why = cause if stretch > 1 else "messages arrive before they are due: their times do not fit together"
         checks.append(_check("rate_error", abs(stretch - 1), limits.rate_error, "share", why))
+    if facts.hosts > 1:
+        why = f"the clocks of {facts.hosts} hosts are known no better: join them by a faster network, or use one host"
+        checks.append(_check("clock_error", facts.clock_error / facts.time_scale, limits.clock_error, "s", why))
     return _verdict(checks)
 
 

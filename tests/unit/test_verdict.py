@@ -155,3 +155,14 @@ def test_several_runs_are_as_good_as_their_worst() -> None:
     assert combine({"psl": good}) == good
     with pytest.raises(ValueError, match="no verdict"):
         combine({})
+
+
+def test_nodes_on_several_hosts_are_judged_by_how_well_their_clocks_are_known() -> None:
+    def on(hosts: int, error: float) -> Verdict:
+        return judge([stage(0, 1, 1)], replace(IDLE, hosts=hosts, clock_error=error, time_scale=2.0))
+
+    assert "clock_error" not in names(on(hosts=1, error=0.0))
+    assert named(on(hosts=2, error=0.003), "clock_error").ok
+    failed = named(on(hosts=3, error=0.005), "clock_error")
+    assert (failed.ok, failed.value, failed.unit) == (False, 0.0025, "s")
+    assert "the clocks of 3 hosts" in failed.reason
