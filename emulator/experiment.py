@@ -11,12 +11,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from emulator import timeline, verdict
+from emulator import kernel_fidelity, quota, timeline, verdict
 from emulator.document import Document, as_yaml
 from emulator.errors import EdgebedError, InputError
 from emulator.host import Host
 from emulator.library import load_experiment
-from emulator.plan import Plan, device_shares, make_plan
+from emulator.plan import SERVER_ROLES, Plan, device_shares, make_plan
 from emulator.profiles import Experiment, Testbed
 from emulator.report import files, result
 from emulator.report.metrics import metrics_csv
@@ -27,10 +27,8 @@ from emulator.runtime.watch import Observer, Outcome
 from emulator.timeline import Metric, Span
 from emulator.verdict import HostFacts, Verdict
 
-RUNTIMES = ("local",)
+RUNTIMES = ("local", "docker", "compose")
 """Where nodes may live: a module of `emulator.runtime` each."""
-SERVER_ROLES = ("server",)
-"""Roles whose traffic is the other side of the clients': `up` is to them, `down` is from them."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +100,10 @@ def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, prog
         wanted,
         plan.scale,
         outcome.hub_priority,
-        outcome.notes,
+        outcome.notes + (recorder.short_stages() if plan.compute == "quota" else []),
         hosts=outcome.hosts,
         clock_error=outcome.clock_error,
+        disturbances=outcome.disturbances,
     )
     summaries = [recorder.summary(run.name, plan, facts, experiment.target_accuracy) for run in plan.runs]
     built = result.build(
@@ -171,12 +170,18 @@ class _Recorder:
             elapsed = {name: timeline.elapsed_at(timeline.latencies(self._spans[name])) for name in self._wall}
             files.write(self._folder / files.METRICS, metrics_csv(metrics, elapsed))
 
+    def short_stages(self) -> list[str]:
+        """What the CPU quotas could not slow down, one line for each kind of stage."""
+        return quota.short_stages(span for spans in self._spans.values() for span in spans)
+
     def summary(self, run: str, plan: Plan, facts: HostFacts, target: float | None) -> Summary:
         """What a finished run comes to."""
         servers = {name for role in SERVER_ROLES for name in plan.peers.get(role, ())}
         spans, metrics, wall = self._spans[run], self._metrics[run], self._wall[run]
         with _named(run):
-            judged = verdict.judge(spans, facts)
+            links = {node.name: node.link for node in plan.nodes}
+            ideal = kernel_fidelity.promised(spans, links) if plan.links == "kernel" else ()
+            judged = verdict.judge(spans, facts, ideal=ideal)
             return summarise(spans, metrics, servers=servers, wall=wall, target=target, verdict=judged)
 
     def _begin(self, run: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from emulator.bus.controller import Controller, Event
+from emulator.change import told
 from emulator.errors import DeadlineExceeded, NodeFailure
 from emulator.plan import Plan
 
@@ -36,6 +37,8 @@ class Outcome:
     """How many hosts the nodes were on."""
     clock_error: float = 0.0
     """Seconds by which a node's clock may have been off the hub's."""
+    disturbances: list[str] = field(default_factory=list)
+    """What was done to the nodes from outside, one line each."""
 
 
 class Homes(Protocol):
@@ -46,6 +49,9 @@ class Homes(Protocol):
 
     def obituary(self, name: str) -> str:
         """How the home of `name` ended, and the last it said, in one line."""
+
+    def why_silent(self, name: str) -> str:
+        """Why `name` may not be heard of, while its home has not ended."""
 
     async def limit(self) -> None:
         """Every node is ready for its first run: put it under the limits that its start-up is not to feel."""
@@ -120,16 +126,11 @@ class Watch:
                 raise self._failure(event)
             case "silent":
                 raise NodeFailure(
-                    f"{event.node} has been silent for {event.fields['seconds']:.0f} s: stopped, or starved of CPU "
-                    f"(deadlines.silence)"
+                    f"{event.node} has been silent for {event.fields['seconds']:.0f} s: "
+                    f"{self._homes.why_silent(event.node)} (deadlines.silence)"
                 )
             case "changed":
-                fields = event.fields
-                for stage, detail in fields["details"].items():
-                    what = stage.removesuffix("_change")
-                    self._notes.append(
-                        f"{event.node}: {what} {detail} at {fields['at']:.3f} s of {fields['run']}, round {fields['round']}"
-                    )
+                self._notes += told(event.node, event.fields)
             case "refused" | "bad frame" | "unreceived":
                 self._notes.append(f"{event.name} from {event.node}: {event.fields['reason']}")
             case _:
