@@ -81,7 +81,8 @@ class Project:
     def containers(self, engine: docker.DockerClient) -> dict[str, Any]:
         """By service."""
         label = "com.docker.compose"
-        found = engine.containers.list(all=True, filters={"label": f"{label}.project={self.name}"})
+        filters = {"label": f"{label}.project={self.name}"}
+        found = engine.containers.list(all=True, filters=filters, ignore_removed=True)
         return {container.labels[f"{label}.service"]: container for container in found}
 
 
@@ -172,7 +173,7 @@ def test_who_is_in_touch_with_the_hub_is_healthy_and_shown_and_stopping_it_all_l
 
     def health() -> dict[str, str]:
         found = mine.containers(docker_engine)
-        return {name: container.attrs["State"]["Health"]["Status"] for name, container in found.items()}
+        return {name: container.health for name, container in found.items()}
 
     with _killed_at_last(running):
         everyone = dict.fromkeys(("testbed", "server", "client"), "healthy")
