@@ -18,7 +18,7 @@ import yaml
 
 from emulator import library
 from emulator.profiles import DeviceProfile
-from tests.docker.conftest import REPOSITORY
+from tests.docker.checkout import copy_checkout
 from tests.integration.running import edgebed, read_result, write_experiment
 
 SECONDS = 300.0
@@ -101,15 +101,7 @@ def project() -> Iterator[Callable[[Path], Project]]:
 
 @pytest.fixture
 def checkout(here: Path) -> Path:
-    """A fresh copy of the repository, as `git clone` makes one."""
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    names = subprocess.run(listed, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, names.split("\0")):
-        if (REPOSITORY / name).exists():  # else it is about to be removed
-            (here / name).parent.mkdir(parents=True, exist_ok=True)
-            (here / name).write_bytes((REPOSITORY / name).read_bytes())
-            (here / name).chmod((REPOSITORY / name).stat().st_mode)
-    return here
+    return copy_checkout(here)
 
 
 def nodes_of(testbed: str) -> dict[str, DeviceProfile]:
