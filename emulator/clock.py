@@ -59,7 +59,7 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
     def __init__(self, stuck: Callable[[], str] = lambda: "no task can go on") -> None:
         self._virtual_now = 0.0
         super().__init__(_Jump(self._jump))
-        self._stuck = stuck
+        self.stuck = stuck
 
     def time(self) -> float:
         """Seconds since the loop was made."""
@@ -78,7 +78,7 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
 
     def _jump(self, seconds: float | None) -> None:
         if seconds is None:
-            raise Deadlock(self._stuck())
+            raise Deadlock(self.stuck())
         self._virtual_now += seconds
 
 

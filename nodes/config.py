@@ -3,9 +3,10 @@
 No PyTorch here: a wrong word is reported at once.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
@@ -103,17 +104,34 @@ class Options(Strict):
     server_rate: Rate | None = None
     client_rate: ClientRate | None = None
 
+    in_turns: ClassVar[bool] = False
+    """Whether the clients train one after the other and hand the client-side model on."""
+
+
+class SLOptions(Options):
+    """Vanilla split learning."""
+
+    in_turns: ClassVar[bool] = True
+
 
 class SFLOptions(Options):
     """SplitFed learning."""
 
     interval: PositiveInt | None = Field(default=None, description="rounds between averages; none: one epoch")
 
+    def rounds_between(self, samples: Sequence[int], batch: int) -> int:
+        """Rounds between averages of clients that hold so many samples: by default an epoch of the average client."""
+        return self.interval or math.ceil(sum(samples) / len(samples) / batch)
+
 
 class EPSLOptions(Options):
     """Efficient parallel split learning."""
 
     phi: float = Field(default=0.5, ge=0, le=1, description="share of the batch whose gradients are averaged")
+
+    def averaged(self, batch: int) -> int:
+        """How many samples of each batch have their last-layer gradients averaged."""
+        return math.ceil(self.phi * batch - 1e-9)
 
 
 class GAPSLOptions(Options):
@@ -133,7 +151,7 @@ class GAPSLOptions(Options):
 class Algorithms(Strict):
     """Options by algorithm. The fields' names are the algorithms' names."""
 
-    sl: Options = Options()
+    sl: SLOptions = SLOptions()
     sfl: SFLOptions = SFLOptions()
     psl: Options = Options()
     epsl: EPSLOptions = EPSLOptions()
@@ -172,6 +190,7 @@ class Settings(BaseModel):
     algorithm: str
     rounds: PositiveInt
     seed: int = Field(ge=0)
+    training: bool = True
     workload: Workload
 
     @field_validator("algorithm")
