@@ -13,6 +13,7 @@ import yaml
 
 from emulator import experiment as experiments
 from emulator import library
+from emulator.cli_calibrate import calibrate
 from emulator.document import Document, as_yaml
 from emulator.errors import EdgebedError, InputError, nearest
 from emulator.host import this_host
@@ -153,6 +154,9 @@ def _setting(text: str) -> tuple[str, Any]:
         return key.strip(), yaml.safe_load(value)
     except yaml.YAMLError:
         raise InputError(f"--set {text}: '{value}' is not a YAML value") from None
+
+
+cli.add_command(calibrate)
 
 
 @contextlib.contextmanager
