@@ -81,6 +81,7 @@ def run(
             testbed=prepared.testbed.name,
             runtime=runtime,
             time_scale=finished.time_scale,
+            predicted=finished.predicted,
         )
         console(sys.stdout).print(shown)
         click.echo(f"results: {finished.folder}")
