@@ -14,6 +14,7 @@ import yaml
 from emulator import experiment as experiments
 from emulator import library
 from emulator.cli_calibrate import calibrate
+from emulator.cli_predict import predict_command
 from emulator.document import Document, as_yaml
 from emulator.errors import EdgebedError, InputError, nearest
 from emulator.host import this_host
@@ -158,6 +159,7 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 cli.add_command(calibrate)
+cli.add_command(predict_command)
 
 
 @contextlib.contextmanager

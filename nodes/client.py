@@ -8,14 +8,14 @@ when the program starts, off the event loop, so that this module can be asked to
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nodes.config import Settings, check, prepare, read, sizes, subject
+from nodes.config import Settings, check, prepare, read, sizes, subject, synchronous
 
 if TYPE_CHECKING:
     from emulator import Message, Node, Work
     from nodes.rehearsal import RehearsedTrainer
     from nodes.trainer import Trainer
 
-__all__ = ["Settings", "check", "main", "prepare", "sizes", "subject"]
+__all__ = ["Settings", "check", "main", "prepare", "sizes", "subject", "synchronous"]
 
 
 async def main(node: "Node") -> None:

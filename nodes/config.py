@@ -268,5 +268,11 @@ def sizes(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
+def synchronous(config: Mapping[str, Any]) -> bool:
+    """Whether what is learnt in a round is the same however long anything takes: it is, for all five algorithms wait
+    for every client, and take their uploads in the testbed's order."""
+    return read(config).algorithm in Algorithms.model_fields
+
+
 def _text(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))

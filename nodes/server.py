@@ -12,7 +12,7 @@ from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from nodes.config import Settings, check, prepare, read, sizes, subject
+from nodes.config import Settings, check, prepare, read, sizes, subject, synchronous
 
 if TYPE_CHECKING:
     from emulator import Node, Work
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nodes.rehearsal import RehearsedTraining
     from nodes.training import Training
 
-__all__ = ["Settings", "check", "main", "prepare", "sizes", "subject"]
+__all__ = ["Settings", "check", "main", "prepare", "sizes", "subject", "synchronous"]
 
 
 async def main(node: "Node") -> None:

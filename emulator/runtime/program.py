@@ -69,6 +69,14 @@ def sizer(name: str) -> Callable[[dict[str, Any]], list[dict[str, Any]]] | None:
     return _hook(name, "sizes")
 
 
+def synchrony(name: str) -> Callable[[dict[str, Any]], bool] | None:
+    """The function `synchronous(config)` of the program's module, if it has one.
+
+    It says whether what is learnt in a round is the same however long anything takes.
+    """
+    return _hook(name, "synchronous")
+
+
 def _hook(name: str, function: str) -> Callable[..., Any] | None:
     load(name)
     hook = getattr(sys.modules[name.partition(":")[0]], function, None)
