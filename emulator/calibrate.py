@@ -31,9 +31,9 @@ from emulator.runtime.program import sizer
 from emulator.runtime.virtual import simulate
 from emulator.timeline import Span
 
-SECONDS = 20.0
+SECONDS = 10.0
 """Of this host's time, about, for all runs of an experiment; starting its processes comes on top."""
-MOST_ROUNDS, FEWEST_ROUNDS = 14, 4
+MOST_ROUNDS, FEWEST_ROUNDS = 12, 3
 SIZES = 3
 TRIMMED = 0.1
 """The share of the measured times left out at either end: what else the host did shows there."""
@@ -108,13 +108,16 @@ class _Size:
 
 
 def _affordable(plan: Plan, run: RunPlan, seconds: float) -> list[_Size]:
-    """The largest sizes that fit into `seconds`, the first of them run for as many rounds as do."""
+    """The largest size that fits into `seconds`, with up to two smaller ones; the first run for as many rounds as do."""
     make = next((found for node in plan.nodes if (found := sizer(node.program)) is not None), None)
     configs = make(run.config) if make else [run.config]
-    for start in range(len(configs)):
-        chosen = [_Size(plan, run, config) for config in configs[start : start + SIZES]]
-        least = FEWEST_ROUNDS * sum(size.round_seconds for size in chosen)
-        if least <= seconds or start == len(configs) - 1:
+    measured: dict[int, _Size] = {}
+    for start, more in ((start, more) for start in range(len(configs)) for more in reversed(range(SIZES))):
+        for place in range(start, min(start + more + 1, len(configs))):
+            if place not in measured:
+                measured[place] = _Size(plan, run, configs[place])
+        chosen = [measured[place] for place in sorted(measured) if start <= place <= start + more]
+        if FEWEST_ROUNDS * sum(size.round_seconds for size in chosen) <= seconds:
             break
     own = chosen[0]
     left = seconds - FEWEST_ROUNDS * sum(size.round_seconds for size in chosen[1:])

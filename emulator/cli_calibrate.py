@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from emulator import experiment as experiments
+from emulator.calibrate import SECONDS
 from emulator.calibration import Calibration, default_path, subject, write
 from emulator.host import this_host
 from emulator.prediction import calibrate_experiment, calibration_plan
@@ -16,7 +17,7 @@ from emulator.units import SIZE, THROUGHPUT, show
 @click.argument("experiment", default="demo")
 @click.option("--testbed", metavar="NAME|FILE", help="Another testbed than the experiment's.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Default: in your cache folder.")
-@click.option("--seconds", type=click.FloatRange(1, 3600), default=20.0, show_default=True, help="To spend, about.")
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=SECONDS, show_default=True, help="To spend, about.")
 def calibrate(experiment: str, testbed: str | None, out: Path | None, seconds: float) -> None:
     """Measure what the stages of EXPERIMENT take this host, for predictions of it and of its like."""
     prepared = experiments.check(experiment, {"testbed": testbed} if testbed else {}, prepare=True)

@@ -26,7 +26,7 @@ from emulator.system import one_thread
 from emulator.timeline import Metric, Span
 
 LOOK_EVERY = 4096
-"""Entries between two looks at how long this host has been at it."""
+"""Messages and entries between two looks at how long this host has been at it."""
 
 Note = Callable[[Span | Metric], None]
 Finished = Callable[[str, float], None]
@@ -98,7 +98,7 @@ class _World:
         self._deadline = time.monotonic() + plan.deadlines.run
         self._limit = plan.deadlines.run
         self._note = note
-        self._noted = 0
+        self._steps = 0
         self._broken: asyncio.Future[None] = loop.create_future()
         self._pricing = pricing
         self._hardware = {n.name: Hardware(n.device.training, n.device.memory, n.slowdown) for n in plan.nodes}
@@ -148,6 +148,7 @@ class _World:
         if header.off_clock:
             self._deliver(header, message, nbytes, None)
             return
+        self._look()
         self._sent += 1
         self._transit[self._sent] = header, message, nbytes
         self._network.send(header.sent, header.sender, header.receiver, nbytes, self._sent)
@@ -157,10 +158,24 @@ class _World:
         return self._pricing.seconds(node.name, node.role, stage, work, self._hardware[node.name])
 
     def note(self, entry: Span | Metric) -> None:
-        self._note(entry)
-        self._noted += 1
-        if self._noted % LOOK_EVERY == 0 and time.monotonic() > self._deadline:
-            raise DeadlineExceeded(f"{self.run}: not over within {self._limit:g} s of this host's time (deadlines.run)")
+        self._look()
+        try:
+            self._note(entry)
+        except Exception as error:
+            self._break(error)
+
+    def _look(self) -> None:
+        """Now and then, whether this host has been at it for too long."""
+        self._steps += 1
+        if self._steps % LOOK_EVERY == 0 and time.monotonic() > self._deadline:
+            self._break(
+                DeadlineExceeded(f"{self.run}: not over within {self._limit:g} s of this host's time (deadlines.run)")
+            )
+
+    def _break(self, error: Exception) -> None:
+        """End the run: raised in a callback, the event loop would print it and go on."""
+        if not self._broken.done():
+            self._broken.set_exception(error)
 
     # -- the links
 
