@@ -108,7 +108,7 @@ class _Size:
 
 
 def _affordable(plan: Plan, run: RunPlan, seconds: float) -> list[_Size]:
-    """The largest size that fits into `seconds`, with up to two smaller ones; the first run for as many rounds as do."""
+    """The largest size that fits into `seconds`, and up to two smaller ones; the first for as many rounds as fit."""
     make = next((found for node in plan.nodes if (found := sizer(node.program)) is not None), None)
     configs = make(run.config) if make else [run.config]
     measured: dict[int, _Size] = {}

@@ -60,7 +60,7 @@ def predict_command(
     overrides |= {"rounds": rounds} if rounds is not None else {}
     prepared = experiments.check(what, overrides)
     host = this_host()
-    spans = predict(prepared, host, cost_model(prepared, host))
+    spans = predict(prepared, host, cost_model(prepared, host, say=_say))
     _show(_explanations(spans, make_plan(prepared, host.core_flops, host.cores, virtual=True)), {}, {}, as_json)
 
 
@@ -72,7 +72,7 @@ def _of_run(folder: Path, overrides: dict[str, Any], testbed: str | None, curves
     old = make_plan(recorded, host.core_flops, host.cores, virtual=True)
     if testbed is None:
         mine = this_host()
-        said = predict(recorded, mine, cost_model(recorded, mine))
+        said = predict(recorded, mine, cost_model(recorded, mine, say=_say))
         by_run = timeline.runs(spans)
         try:
             agreed = {run: compare(by_run[run], own) for run, own in timeline.runs(said).items()}
@@ -87,6 +87,10 @@ def _of_run(folder: Path, overrides: dict[str, Any], testbed: str | None, curves
     if curves is not None:
         files.write(curves, explained.curves_csv(found))
     _show(_explanations(retimed, new), {}, found, as_json)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _explanations(spans: Sequence[Span], plan: Plan) -> list[Explanation]:

@@ -95,7 +95,7 @@ def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, prog
     if not (virtual or experiment.training):
         raise InputError("training: false measures nothing: add --runtime virtual, or leave training out")
     plan = make_plan(experiment, host.core_flops, host.cores, virtual=virtual)
-    cost = cost_model(experiment, host, insist=virtual)
+    cost = cost_model(experiment, host, insist=virtual, say=progress.say)
     if virtual:
         plan = plan.model_copy(update={"cost": cost})
     folder = files.create_folder(experiment.name, out)

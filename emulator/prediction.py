@@ -1,6 +1,7 @@
 """What an experiment's cost model is, and what it predicts: the same experiment in virtual time, nothing learnt."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from emulator import calibration
@@ -34,11 +35,14 @@ def predict(experiment: Experiment, host: Host, cost: CostModel | None, plan: Pl
     return spans
 
 
-def cost_model(experiment: Experiment, host: Host, *, insist: bool = True) -> CostModel | None:
+def cost_model(
+    experiment: Experiment, host: Host, *, insist: bool = True, say: Callable[[str], None] = lambda text: None
+) -> CostModel | None:
     """What predictions of `experiment` stand on: its calibration, made now (seconds) when there is none that fits.
 
     None where the experiment wants none; and, unless `insist`, where its programs do not say what their work is.
-    Raises `InputError` for a calibration that the experiment names and that does not fit.
+    `say` hears of what takes a while. Raises `InputError` for a calibration that the experiment names and that does
+    not fit.
     """
     if experiment.calibration == "none":
         return None
@@ -56,6 +60,7 @@ def cost_model(experiment: Experiment, host: Host, *, insist: bool = True) -> Co
         return known.cost
     if not insist and known is None and all(sizer(node.program) is None for node in plan.nodes):
         return None
+    say(f"calibrating this host for {of}: less than a minute, once")
     made = calibrate_experiment(experiment, host)
     if known is not None and known.cost.core_flops == made.cost.core_flops:
         others = tuple(stage for stage in known.cost.stages if stage.run not in made.runs)

@@ -31,15 +31,16 @@ class Lanes:
     @classmethod
     def of(cls, channels: Sequence[Channel]) -> "Lanes":
         """Loss has its effect on both. Raises `InputError` for jitter, which only the event-driven network has."""
-        if any(channel.jitter > 0 for channel in channels):
+        kinds = {id(channel): channel for channel in channels}
+        if any(channel.jitter > 0 for channel in kinds.values()):
             raise InputError(
                 "a vectorised round has no jitter: predict this testbed with fewer clients, event by event"
             )
-        found = {channel: Link(channel) for channel in set(channels)}
-        return cls(
-            np.array([found[channel].rate for channel in channels]),
-            np.array([found[channel].latency for channel in channels]),
-        )
+        links = {key: Link(channel) for key, channel in kinds.items()}
+        rates = {key: link.rate for key, link in links.items()}
+        delays = {key: link.latency for key, link in links.items()}
+        keys = [id(channel) for channel in channels]
+        return cls(np.array([rates[key] for key in keys]), np.array([delays[key] for key in keys]))
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def gather(fleet: Fleet, sent: Times, nbytes: Counts) -> Times:
     number = np.arange(len(owner)) - np.repeat(last - chunks, chunks)  # of the chunk in its message, from 1
     crossing = (part * 8 / fleet.up.rate)[owner]
     arrived = sent[owner] + number * crossing + fleet.up.delay[owner]
-    order = np.lexsort((number, owner, sent[owner], arrived))
+    order = np.lexsort((sent[owner], arrived))  # then by client and chunk, as they stand
     due = np.empty(len(owner))
     due[order] = _first_come(
         arrived[order], (arrived - crossing)[order], (part * 8 / fleet.server_down.rate)[owner[order]]
