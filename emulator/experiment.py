@@ -99,13 +99,20 @@ def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, prog
     if virtual:
         plan = plan.model_copy(update={"cost": cost})
     folder = files.create_folder(experiment.name, out)
-    resolved = experiment.model_copy(update={"time_scale": plan.scale}).model_dump(mode="json", exclude_none=True)
+    scale = experiment.time_scale if virtual else plan.scale
+    resolved = experiment.model_copy(update={"time_scale": scale}).model_dump(mode="json", exclude_none=True)
     files.write(folder / files.EXPERIMENT, as_yaml(resolved))
     with files.TimelineWriter(folder / files.TIMELINE) as writer:
         recorder = _Recorder(folder, writer, experiment.rounds, progress)
         runner = import_module(f"emulator.runtime.{runtime}")  # only now: each runtime needs other libraries
         with asyncio.Runner(loop_factory=getattr(runner, "new_event_loop", None)) as loop:
             outcome = loop.run(runner.run(plan, folder / "logs", recorder))
+    predicted: dict[str, Comparison] = {}
+    if cost is not None and not virtual:
+        try:
+            predicted = recorder.compare(predict(experiment, host, cost))
+        except EdgebedError as error:  # what was measured stands without it
+            outcome.notes.append(f"not predicted: {error}")
     shares = device_shares(experiment.testbed, host.core_flops)
     wanted = sum(shares.values()) / plan.scale
     facts = HostFacts(host.cores, wanted, plan.scale, outcome.hub_priority, outcome.notes)
@@ -119,7 +126,6 @@ def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, prog
         testbed=experiment.testbed.name,
         seed=experiment.seed,
     )
-    predicted = {} if virtual or cost is None else recorder.compare(predict(experiment, host, cost))
     for name, comparison in predicted.items():
         built["algorithms"][name]["predicted"] = prediction.fields(comparison)
     built["host"] = {**built["host"], "cpu": host.cpu, "core_flops": host.core_flops}
