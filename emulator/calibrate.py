@@ -1,12 +1,12 @@
 """Measures what the stages of an experiment take this host: a short run of it, in processes as in any other.
 
 Nothing less will do: a stage that has its core's caches for itself takes half the CPU time that it takes between the
-waits of a real run. Every run of the experiment is carried out for a few rounds, at its own size where seconds are
-enough for that, and at two smaller ones; how long that takes is predicted first, without any calibration.
+waits of a real run. The devices are this host's cores as they are, at time scale 1. Every run of the experiment is
+carried out for a few rounds, at its own size where seconds are enough for that, and at two smaller ones; how long
+that takes is predicted first, without any calibration.
 """
 
 import asyncio
-import math
 import statistics
 import tempfile
 import time
@@ -38,6 +38,8 @@ SIZES = 3
 TRIMMED = 0.1
 """The share of the measured times left out at either end: what else the host did shows there."""
 UNKNOWN_SECONDS = 1e-3
+ASSUMED_EFFICIENCY = 0.5
+"""What a call takes on top of its work, and the share of the roofline, before anything is known."""
 COPIED = 32 * 2**20
 
 Key = tuple[str, str]
@@ -49,7 +51,7 @@ def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
 
     Raises what the run raises, and `EdgebedError` when a stage could not be measured.
     """
-    sizes = [_affordable(plan, run, seconds / len(plan.runs)) for run in plan.runs]
+    sizes = [_affordable(plan, host, run, seconds / len(plan.runs)) for run in plan.runs]
     names = {f"{run.name}/{number}": run.name for run, chosen in zip(plan.runs, sizes, strict=True)
              for number in range(len(chosen))}  # fmt: skip
     runs = [
@@ -79,22 +81,23 @@ def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
 
 
 class _Tally:
-    """Prices computations by the profiles alone, and remembers the work of each stage."""
+    """Prices computations at about what this host takes, and remembers the work of each stage."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: Plan, host: Host) -> None:
         self.works: dict[Key, Work | None] = {}
+        self._flops = ASSUMED_EFFICIENCY * host.core_flops
+        self._crowded = {role: max(1.0, len(names) / host.cores) for role, names in plan.peers.items()}
 
     def seconds(self, node: str, role: str, stage: str, work: Work | None, device: Hardware) -> float:
         self.works[role, stage] = work
-        training = device.training if math.isfinite(device.training) else 1e12
-        return work.flops / training if work else UNKNOWN_SECONDS
+        return UNKNOWN_SECONDS + (work.flops / self._flops * self._crowded[role] if work else 0.0)
 
 
 class _Size:
     """A configuration to be measured: its works, how long its rounds take this host about, and how many to run."""
 
-    def __init__(self, plan: Plan, run: RunPlan, config: dict[str, Any]) -> None:
-        tally, spans = _Tally(), list[Span]()
+    def __init__(self, plan: Plan, host: Host, run: RunPlan, config: dict[str, Any]) -> None:
+        tally, spans = _Tally(plan, host), list[Span]()
         trial = RunPlan(name=run.name, config={**config, "rounds": 2, "training": False})
         simulate(
             plan.model_copy(update={"runs": [trial]}),
@@ -107,7 +110,7 @@ class _Size:
         self.rounds = FEWEST_ROUNDS
 
 
-def _affordable(plan: Plan, run: RunPlan, seconds: float) -> list[_Size]:
+def _affordable(plan: Plan, host: Host, run: RunPlan, seconds: float) -> list[_Size]:
     """The largest size that fits into `seconds`, and up to two smaller ones; the first for as many rounds as fit."""
     make = next((found for node in plan.nodes if (found := sizer(node.program)) is not None), None)
     configs = make(run.config) if make else [run.config]
@@ -115,10 +118,14 @@ def _affordable(plan: Plan, run: RunPlan, seconds: float) -> list[_Size]:
     for start, more in ((start, more) for start in range(len(configs)) for more in reversed(range(SIZES))):
         for place in range(start, min(start + more + 1, len(configs))):
             if place not in measured:
-                measured[place] = _Size(plan, run, configs[place])
+                measured[place] = _Size(plan, host, run, configs[place])
         chosen = [measured[place] for place in sorted(measured) if start <= place <= start + more]
-        if FEWEST_ROUNDS * sum(size.round_seconds for size in chosen) <= seconds:
+        # What has to be extrapolated from needs two sizes.
+        enough = start == 0 or len(chosen) > 1 or len(configs) == 1
+        if enough and FEWEST_ROUNDS * sum(size.round_seconds for size in chosen) <= seconds:
             break
+    else:  # nothing fits: what comes nearest
+        chosen = [measured[place] for place in sorted(measured)[-2:]]
     own = chosen[0]
     left = seconds - FEWEST_ROUNDS * sum(size.round_seconds for size in chosen[1:])
     own.rounds = min(MOST_ROUNDS, max(FEWEST_ROUNDS, int(left / own.round_seconds)))
