@@ -20,7 +20,7 @@ import numpy as np
 
 from emulator import timeline
 from emulator.calibration import SCHEMA, Calibration, Overheads, subject
-from emulator.clock import new_event_loop
+from emulator.clock import Clock, new_event_loop
 from emulator.cost import CostModel, Hardware, Point, StageCost, fit, roofline
 from emulator.errors import EdgebedError
 from emulator.host import Host, fingerprint
@@ -40,6 +40,7 @@ TRIMMED = 0.1
 UNKNOWN_SECONDS = 1e-3
 ASSUMED_EFFICIENCY = 0.5
 """What a call takes on top of its work, and the share of the roofline, before anything is known."""
+TIMERS, TIMER_SECONDS = 50, 0.003
 COPIED = 32 * 2**20
 
 Key = tuple[str, str]
@@ -76,7 +77,7 @@ def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
         made=time.strftime("%Y-%m-%d %H:%M"),
         subject=subject(plan),
         cost=CostModel(core_flops=host.core_flops, bandwidth=bandwidth, stages=tuple(stages)),
-        overheads=_overheads(spans, plan.scale),
+        overheads=_overheads(spans),
     )
 
 
@@ -193,13 +194,20 @@ def _trimmed_mean(values: Iterable[float]) -> float:
     return statistics.fmean(ordered[cut : len(ordered) - cut])
 
 
-def _overheads(spans: Iterable[Span], scale: float) -> Overheads:
-    late: dict[bool, list[float]] = {True: [], False: []}
-    for span in spans:
-        if span.lateness is not None and not span.off_clock:
-            late[span.is_message].append(max(0.0, span.lateness) * scale)
-    timer, delivery = (statistics.median(late[message]) if late[message] else 0.0 for message in (False, True))
-    return Overheads(timer=timer, delivery=delivery)
+def _overheads(spans: Iterable[Span]) -> Overheads:
+    late = [span.lateness for span in spans if span.is_message and span.lateness is not None]
+    with asyncio.Runner(loop_factory=new_event_loop) as loop:
+        timer = loop.run(_timer_overshoot())
+    return Overheads(timer=timer, delivery=statistics.median(late) if late else 0.0)
+
+
+async def _timer_overshoot() -> float:
+    """Median seconds by which an event loop's timer fires too late."""
+    clock, late = Clock(), []
+    for step in range(1, TIMERS + 1):
+        await clock.sleep_until(step * TIMER_SECONDS)
+        late.append(clock.now() - step * TIMER_SECONDS)
+    return statistics.median(late)
 
 
 def copy_bandwidth(clock: Callable[[], float] = time.thread_time) -> float:

@@ -39,7 +39,7 @@ def calibrate(
 def _show(made: Calibration) -> None:
     click.echo(
         f"{made.subject}\none core: {show(made.cost.core_flops, THROUGHPUT, 3)}, "
-        f"{show(made.cost.bandwidth, SIZE, 3)}/s; late by {text.seconds(made.overheads.timer)} (computations), "
+        f"{show(made.cost.bandwidth, SIZE, 3)}/s; late by {text.seconds(made.overheads.timer)} (timers), "
         f"{text.seconds(made.overheads.delivery)} (messages)\n"
         f"{'run':<8} {'role':<8} {'stage':<16} {'overhead':>9} {'efficiency':>11} {'first call':>11}"
     )
