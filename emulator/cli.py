@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-import yaml
 
 from emulator import experiment as experiments
 from emulator import library
 from emulator.cli_calibrate import calibrate
+from emulator.cli_options import setting
 from emulator.cli_predict import predict_command
 from emulator.document import Document, as_yaml
 from emulator.errors import EdgebedError, InputError, nearest
@@ -59,7 +59,7 @@ def run(
     as_json: bool,
 ) -> None:
     """Run EXPERIMENT (a name, or a YAML file) and print the latencies it measured."""
-    overrides: dict[str, Any] = dict(_setting(text) for text in settings)
+    overrides: dict[str, Any] = dict(setting(text) for text in settings)
     named = [name.strip() for text in algorithms for name in text.split(",")]
     options = {"algorithms": named or None, "testbed": testbed, "rounds": rounds, "seed": seed}
     overrides |= {key: value for key, value in options.items() if value is not None}
@@ -146,16 +146,6 @@ def _kind(document: Document) -> str:
             return kind
     keys = ", ".join(f"'{key}' ({kind.removesuffix('s')})" for key, kind in KEY_OF_KIND.items() if key != "down")
     raise InputError(f"{document.source}: cannot tell what kind of profile this is: it has none of the keys {keys}")
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise InputError(f"--set {text}: write KEY=VALUE, such as workload.batch_size=32")
-    try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise InputError(f"--set {text}: '{value}' is not a YAML value") from None
 
 
 cli.add_command(calibrate)

@@ -12,6 +12,7 @@ import click
 
 from emulator import experiment as experiments
 from emulator import timeline
+from emulator.cli_options import setting
 from emulator.comparison import Comparison, compare
 from emulator.errors import InputError
 from emulator.explanation import Explanation, explain
@@ -33,6 +34,7 @@ from emulator.timeline import Span
 @click.option("--algorithm", "algorithms", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
 @click.option("--rounds", type=int, metavar="N", help="Of an experiment.")
 @click.option("--target", metavar="ACCURACY", help="Of a run: until when, such as '80 %'.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of an experiment, dotted.")
 @click.option("--curves", type=click.Path(path_type=Path), metavar="FILE", help="Accuracy against time, as CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 def predict_command(
@@ -41,6 +43,7 @@ def predict_command(
     algorithms: tuple[str, ...],
     rounds: int | None,
     target: str | None,
+    settings: tuple[str, ...],
     curves: Path | None,
     as_json: bool,
 ) -> None:
@@ -50,14 +53,15 @@ def predict_command(
     if target is not None:
         overrides["target_accuracy"] = target
     if folder.is_dir():
-        if rounds is not None:
-            raise InputError(f"--rounds: {folder} has as many rounds as were run")
+        if rounds is not None or settings:
+            raise InputError(f"--{'set' if settings else 'rounds'}: {folder} is as it was run")
         _of_run(folder, overrides, testbed, curves, as_json)
         return
     if curves is not None or target is not None:
         raise InputError("--curves and --target need a folder that a run has left: what is not trained has no accuracy")
     overrides |= {"testbed": testbed} if testbed else {}
     overrides |= {"rounds": rounds} if rounds is not None else {}
+    overrides |= dict(setting(text) for text in settings)
     prepared = experiments.check(what, overrides)
     host = this_host()
     spans = predict(prepared, host, cost_model(prepared, host, say=_say))

@@ -103,8 +103,13 @@ def agreement(reference: str, overrides: dict[str, Any]) -> dict[str, Any]:
     cost_model(experiment, host)
     with tempfile.TemporaryDirectory() as folder, Progress(Console(stderr=True)) as progress:
         finished = experiments.run(experiment, "local", host, Path(folder) / "run", progress)
+    ranked = [
+        sorted(finished.predicted, key=lambda name: getattr(finished.predicted[name].latency, which))
+        for which in ("measured_mean", "predicted_mean")
+    ]
     return {
         "valid": finished.verdict.valid,
+        "runs_from_quickest": dict(zip(("measured", "predicted"), ranked, strict=True)),
         "runs": {
             name: {
                 "measured_ms": 1e3 * one.latency.measured_mean,

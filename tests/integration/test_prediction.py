@@ -207,7 +207,7 @@ def test_a_run_is_retimed_for_another_testbed(both: Both) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["predict", "local", "--rounds", "3"], "--rounds: local has as many rounds as were run"),
+        (["predict", "local", "--rounds", "3"], "--rounds: local is as it was run"),
         (["predict", "demo", "--target", "50 %"], "what is not trained has no accuracy"),
         (["predict", "local", "--testbed", "demo"], "4 nodes of role 'client' cannot take the place of 2"),
         (["predict", "."], "no folder of a finished run"),
