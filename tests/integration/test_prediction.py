@@ -4,7 +4,7 @@ import csv
 import json
 import shutil
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,6 +152,17 @@ def test_the_prediction_agrees_with_what_links_and_devices_promised(both: Both) 
         else:
             # What a stage takes this host's core changes with what else the host does.
             assert 0.4 < ratio < 2.5, f"predicted over promised {stage} of {run}: {ratio:.2f}"
+
+
+def test_the_ranking_of_the_clients_is_the_measured_one(both: Both) -> None:
+    def slowest_first(name: str) -> list[str]:
+        taken: defaultdict[str, float] = defaultdict(float)
+        for span in both.spans(name):
+            if span.get("due") is not None and not span.get("off_clock") and span["node"] != "server":
+                taken[span["node"]] += span["due"] - span["start"]
+        return sorted(taken, key=lambda node: -taken[node])
+
+    assert slowest_first("local") == slowest_first("virtual") == ["client-2", "client-1"]
 
 
 def test_a_valid_run_takes_what_was_predicted(both: Both) -> None:
