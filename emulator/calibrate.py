@@ -144,8 +144,8 @@ def _measure(plan: Plan) -> list[Span]:
         def finished(self, run: str, wall_s: float) -> None:
             """The spans are all that is wanted."""
 
-    with tempfile.TemporaryDirectory() as logs, asyncio.Runner(loop_factory=new_event_loop) as loop:
-        loop.run(local.run(plan, Path(logs), Collect()))
+    with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=new_event_loop) as loop:
+        loop.run(local.run(plan, Path(folder) / "logs", Collect()))
     return spans
 
 

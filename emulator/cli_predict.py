@@ -12,13 +12,13 @@ import click
 
 from emulator import experiment as experiments
 from emulator import timeline
-from emulator.cli_options import setting
 from emulator.comparison import Comparison, compare
 from emulator.errors import InputError
 from emulator.explanation import Explanation, explain
 from emulator.host import Host, this_host
 from emulator.library import load_testbed
-from emulator.plan import Plan, make_plan
+from emulator.overrides import set_keys
+from emulator.plan import SERVER_ROLES, Plan, make_plan
 from emulator.prediction import cost_model, predict
 from emulator.profiles import Experiment
 from emulator.report import explanation as explained
@@ -61,7 +61,7 @@ def predict_command(
         raise InputError("--curves and --target need a folder that a run has left: what is not trained has no accuracy")
     overrides |= {"testbed": testbed} if testbed else {}
     overrides |= {"rounds": rounds} if rounds is not None else {}
-    overrides |= dict(setting(text) for text in settings)
+    overrides |= set_keys(settings)
     prepared = experiments.check(what, overrides)
     host = this_host()
     spans = predict(prepared, host, cost_model(prepared, host, say=_say))
@@ -99,7 +99,7 @@ def _say(line: str) -> None:
 
 def _explanations(spans: Sequence[Span], plan: Plan) -> list[Explanation]:
     links = {node.name: node.link for node in plan.nodes}
-    servers = {name for role in experiments.SERVER_ROLES for name in plan.peers.get(role, ())}
+    servers = {name for role in SERVER_ROLES for name in plan.peers.get(role, ())}
     return [explain(own, links, servers) for own in timeline.runs(spans).values()]
 
 

@@ -133,6 +133,16 @@ class Bus(BaseModel):
     max_message: Size = Field(default=256 * 2**20, ge=1024, lt=2**40)
 
 
+class Control(BaseModel):
+    """Where a running testbed takes orders."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    port: int = Field(
+        default=0, ge=0, le=65535, description="of the HTTP API on the loopback interface; 0: any free one"
+    )
+
+
 class Experiment(Profile):
     """What runs on which testbed."""
 
@@ -159,6 +169,7 @@ class Experiment(Profile):
     )
     deadlines: Deadlines = Deadlines()
     bus: Bus = Bus()
+    control: Control = Control()
     workload: dict[str, Any] = Field(default_factory=dict, description="handed to the programs as it is")
 
     @field_validator("time_scale", mode="before")

@@ -1,5 +1,6 @@
-"""Options that several commands have."""
+"""What a command line sets of an experiment, in place of what its file says."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
@@ -7,8 +8,12 @@ import yaml
 from emulator.errors import InputError
 
 
-def setting(text: str) -> tuple[str, Any]:
-    """Key and value of `--set KEY=VALUE`. Raises `InputError` where it is none."""
+def set_keys(settings: Iterable[str]) -> dict[str, Any]:
+    """The values of `--set KEY=VALUE`, by dotted key. Raises `InputError` for what is no such pair."""
+    return dict(_setting(text) for text in settings)
+
+
+def _setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise InputError(f"--set {text}: write KEY=VALUE, such as workload.batch_size=32")
