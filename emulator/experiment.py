@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from emulator import kernel_fidelity, quota, timeline, verdict
-from emulator.comparison import Comparison, compare, join
+from emulator.comparison import Comparison, compare, drift, join
 from emulator.document import Document, as_yaml
 from emulator.errors import EdgebedError, InputError
 from emulator.host import Host
@@ -30,6 +30,8 @@ from emulator.verdict import HostFacts, Verdict
 
 RUNTIMES = ("local", "docker", "compose", "virtual")
 """Where nodes may live: a module of `emulator.runtime` each."""
+DRIFT = 0.10
+"""By how much the host's own speed may differ from its calibration before the reader is told."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,9 @@ def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, prog
     predicted: dict[str, Comparison] = {}
     if cost is not None and not virtual:
         try:
-            predicted = recorder.compare(predict(experiment, host, cost))
+            said = predict(experiment, host, cost)
+            predicted = recorder.compare(said)
+            outcome.notes.extend(recorder.drifts(said, {node.name: node.slowdown for node in plan.nodes}))
         except EdgebedError as error:  # what was measured stands without it
             outcome.notes.append(f"not predicted: {error}")
     shares = device_shares(experiment.testbed, host.core_flops)
@@ -208,6 +212,17 @@ class _Recorder:
         pairs = [pair for run, spans in self._spans.items() for pair in join(spans, said[run])]
         files.write(self._folder / files.PREDICTION, prediction.prediction_csv(pairs))
         return found
+
+    def drifts(self, predicted: list[Span], slowdowns: Mapping[str, float]) -> list[str]:
+        """Where this host was not as quick as when it was calibrated, one line for each run."""
+        said = timeline.runs(predicted)
+        found = {run: drift(spans, said[run], slowdowns) for run, spans in self._spans.items()}
+        return [
+            f"{run}: its computations took {ratio:.2f} times the CPU time that this host was calibrated at: other work "
+            f"slowed it down, then or now, and the prediction is off by that (edgebed calibrate measures anew)"
+            for run, ratio in found.items()
+            if ratio is not None and abs(ratio - 1) > DRIFT
+        ]
 
     def _begin(self, run: str) -> None:
         if run not in self._spans:
