@@ -202,6 +202,10 @@ def test_a_calibration_was_kept_and_is_explained_by_predict(both: Both, cache: P
     runs = json.loads(edgebed("predict", "local", "--json", cwd=both.folder).out)["runs"]
     for name, one in both.result("local")["algorithms"].items():
         assert_close(runs[name]["agreement"]["error"], one["predicted"]["error"], what="the error of the run")
+        # With the CPU times that were measured, all that is left is what the host was late by.
+        assert runs[name]["replayed"]["round_latency_s"]["mean"] <= 1.02 * one["round_latency_s"]["mean"]
+        if both.result("local")["verdict"]["valid"]:
+            assert_close(1 + runs[name]["replayed"]["error"], 1.0, relative=0.10, what=f"replayed over measured {name}")
 
 
 def test_a_run_is_retimed_for_another_testbed(both: Both) -> None:
@@ -221,6 +225,7 @@ def test_a_run_is_retimed_for_another_testbed(both: Both) -> None:
         (["predict", "local", "--rounds", "3"], "--rounds: local is as it was run"),
         (["predict", "demo", "--target", "50 %"], "what is not trained has no accuracy"),
         (["predict", "local", "--testbed", "demo"], "4 nodes of role 'client' cannot take the place of 2"),
+        (["predict", "local", "--algorithm", "gaspl"], "local has no such run: did you mean 'gapsl'?"),
         (["predict", "."], "no folder of a finished run"),
         (["run", *EXPERIMENT, "--set", "training=false"], "training: false measures nothing: add --runtime virtual"),
         (["run", *EXPERIMENT, "--set", "calibration=no.json"], "no.json: cannot be read"),
