@@ -25,6 +25,7 @@ bench: $(VENV)/.runs
 	$(BIN)/python -m tests.benchmarks.fidelity
 	$(BIN)/python -m tests.benchmarks.speed
 	$(BIN)/python -m tests.benchmarks.control
+	$(BIN)/python -m tests.benchmarks.prediction
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

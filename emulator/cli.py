@@ -12,6 +12,8 @@ import click
 
 from emulator import experiment as experiments
 from emulator import library, live
+from emulator.cli_calibrate import calibrate
+from emulator.cli_predict import predict_command
 from emulator.compose_command import command as compose_command
 from emulator.document import Document, as_yaml
 from emulator.errors import EdgebedError, InputError, nearest
@@ -81,6 +83,7 @@ def run(
             testbed=prepared.testbed.name,
             runtime=runtime,
             time_scale=finished.time_scale,
+            predicted=finished.predicted,
         )
         console(sys.stdout).print(shown)
         click.echo(f"results: {finished.folder}")
@@ -164,6 +167,8 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+cli.add_command(calibrate)
+cli.add_command(predict_command)
 cli.add_command(compose_command)
 for live_command in (live.status, live.apply, live.link):
     cli.add_command(live_command)

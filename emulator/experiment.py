@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
@@ -12,23 +12,26 @@ from typing import Any
 from pydantic import ValidationError
 
 from emulator import kernel_fidelity, quota, timeline, verdict
+from emulator.comparison import Comparison, compare, drift, join
 from emulator.document import Document, as_yaml
 from emulator.errors import EdgebedError, InputError
 from emulator.host import Host
 from emulator.library import load_experiment
 from emulator.plan import SERVER_ROLES, Plan, device_shares, make_plan
+from emulator.prediction import cost_model, predict
 from emulator.profiles import Experiment, Testbed
-from emulator.report import files, result
+from emulator.report import files, prediction, result
 from emulator.report.metrics import metrics_csv
 from emulator.report.progress import Progress
 from emulator.report.summary import Summary, summarise
 from emulator.runtime.program import checker, preparer, settings_of
-from emulator.runtime.watch import Observer, Outcome
 from emulator.timeline import Metric, Span
 from emulator.verdict import HostFacts, Verdict
 
-RUNTIMES = ("local", "docker", "compose")
+RUNTIMES = ("local", "docker", "compose", "virtual")
 """Where nodes may live: a module of `emulator.runtime` each."""
+DRIFT = 0.10
+"""By how much the host's own speed may differ from its calibration before the reader is told."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Finished:
     verdict: Verdict
     result: dict[str, Any]
     time_scale: float
+    predicted: Mapping[str, Comparison]
+    """By run; empty where nothing was predicted."""
 
 
 def check(reference: str, overrides: Mapping[str, Any], *, prepare: bool = False) -> Experiment:
@@ -86,13 +91,30 @@ def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, prog
     Raises `EdgebedError` of the kind that fits; what had been measured until then is in the folder.
     """
     assert isinstance(experiment.testbed, Testbed)
-    plan = make_plan(experiment, host.core_flops, host.cores)
+    virtual = runtime == "virtual"
+    if not (virtual or experiment.training):
+        raise InputError("training: false measures nothing: add --runtime virtual, or leave training out")
+    plan = make_plan(experiment, host.core_flops, host.cores, virtual=virtual)
+    cost = cost_model(experiment, host, insist=virtual, say=progress.say)
+    if virtual:
+        plan = plan.model_copy(update={"cost": cost})
     folder = files.create_folder(experiment.name, out)
-    resolved = experiment.model_copy(update={"time_scale": plan.scale}).model_dump(mode="json", exclude_none=True)
+    scale = experiment.time_scale if virtual else plan.scale
+    resolved = experiment.model_copy(update={"time_scale": scale}).model_dump(mode="json", exclude_none=True)
     files.write(folder / files.EXPERIMENT, as_yaml(resolved))
     with files.TimelineWriter(folder / files.TIMELINE) as writer:
         recorder = _Recorder(folder, writer, experiment.rounds, progress)
-        outcome = asyncio.run(_runner(runtime)(plan, folder / "logs", recorder))
+        runner = import_module(f"emulator.runtime.{runtime}")  # only now: each runtime needs other libraries
+        with asyncio.Runner(loop_factory=getattr(runner, "new_event_loop", None)) as loop:
+            outcome = loop.run(runner.run(plan, folder / "logs", recorder))
+    predicted: dict[str, Comparison] = {}
+    if cost is not None and not virtual:
+        try:
+            said = predict(experiment, host, cost)
+            predicted = recorder.compare(said)
+            outcome.notes.extend(recorder.drifts(said, {node.name: node.slowdown for node in plan.nodes}))
+        except EdgebedError as error:  # what was measured stands without it
+            outcome.notes.append(f"not predicted: {error}")
     shares = device_shares(experiment.testbed, host.core_flops)
     wanted = sum(shares.values()) / plan.scale
     facts = HostFacts(
@@ -105,7 +127,8 @@ def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, prog
         clock_error=outcome.clock_error,
         disturbances=outcome.disturbances,
     )
-    summaries = [recorder.summary(run.name, plan, facts, experiment.target_accuracy) for run in plan.runs]
+    target = experiment.target_accuracy if experiment.training else None
+    summaries = [recorder.summary(run.name, plan, facts, target) for run in plan.runs]
     built = result.build(
         summaries,
         facts,
@@ -114,17 +137,12 @@ def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, prog
         testbed=experiment.testbed.name,
         seed=experiment.seed,
     )
+    for name, comparison in predicted.items():
+        built["algorithms"][name]["predicted"] = prediction.fields(comparison)
     built["host"] = {**built["host"], "cpu": host.cpu, "core_flops": host.core_flops}
     files.write(folder / files.RESULT, result.to_json(built))
     combined = verdict.combine({summary.run: summary.verdict for summary in summaries})
-    return Finished(folder, summaries, combined, built, plan.scale)
-
-
-def _runner(runtime: str) -> Callable[[Plan, Path, Observer], Coroutine[Any, Any, Outcome]]:
-    """The function that carries out a plan; imported only now, for each runtime needs other libraries."""
-    run: Callable[[Plan, Path, Observer], Coroutine[Any, Any, Outcome]]
-    run = import_module(f"emulator.runtime.{runtime}").run
-    return run
+    return Finished(folder, summaries, combined, built, plan.scale, predicted)
 
 
 class _Recorder:
@@ -183,6 +201,28 @@ class _Recorder:
             ideal = kernel_fidelity.promised(spans, links) if plan.links == "kernel" else ()
             judged = verdict.judge(spans, facts, ideal=ideal)
             return summarise(spans, metrics, servers=servers, wall=wall, target=target, verdict=judged)
+
+    def compare(self, predicted: list[Span]) -> dict[str, Comparison]:
+        """Each run beside its prediction, and a file of all of it."""
+        said = timeline.runs(predicted)
+        found: dict[str, Comparison] = {}
+        for run, spans in self._spans.items():
+            with _named(run):
+                found[run] = compare(spans, said[run])
+        pairs = [pair for run, spans in self._spans.items() for pair in join(spans, said[run])]
+        files.write(self._folder / files.PREDICTION, prediction.prediction_csv(pairs))
+        return found
+
+    def drifts(self, predicted: list[Span], slowdowns: Mapping[str, float]) -> list[str]:
+        """Where this host was not as quick as when it was calibrated, one line for each run."""
+        said = timeline.runs(predicted)
+        found = {run: drift(spans, said[run], slowdowns) for run, spans in self._spans.items()}
+        return [
+            f"{run}: its computations took {ratio:.2f} times the CPU time that this host was calibrated at: other work "
+            f"slowed it down, then or now, and the prediction is off by that (edgebed calibrate measures anew)"
+            for run, ratio in found.items()
+            if ratio is not None and abs(ratio - 1) > DRIFT
+        ]
 
     def _begin(self, run: str) -> None:
         if run not in self._spans:

@@ -20,7 +20,7 @@ import psutil
 
 from emulator import cgroup
 from emulator.errors import EdgebedError
-from emulator.system import single_threaded
+from emulator.system import cache_folder, single_threaded
 
 CORE_FLOPS = "EDGEBED_CORE_FLOPS"
 """Environment: this host's speed in FLOP/s, where limits have been set by it that must fit what is made of it now."""
@@ -46,16 +46,15 @@ def this_host() -> Host:
     cpu, cores, memory = _cpu_model(), _usable_cores(), psutil.virtual_memory().total
     if given := os.environ.get(CORE_FLOPS):
         return Host(cpu, cores, memory, float(given))
-    fingerprint = f"{cpu}|{os.cpu_count()}|{platform.machine()}|torch {version('torch')}|numpy {version('numpy')}"
-    path = cache_file()
+    path, mark = cache_file(), fingerprint()
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["fingerprint"] == fingerprint and kept["core_flops"] > 0:
+        if kept["fingerprint"] == mark and kept["core_flops"] > 0:
             return Host(cpu, cores, memory, float(kept["core_flops"]))
     except (OSError, ValueError, KeyError, TypeError):
         pass  # none yet, or one that cannot be read: measure
     host = Host(cpu, cores, memory, _measure_in_process())
-    entry = {"fingerprint": fingerprint, "measured": time.strftime("%Y-%m-%d"), **asdict(host)}
+    entry = {"fingerprint": mark, "measured": time.strftime("%Y-%m-%d"), **asdict(host)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
@@ -64,10 +63,14 @@ def this_host() -> Host:
     return host
 
 
+def fingerprint() -> str:
+    """What must be the same for a measurement of this host to hold: processor, cores, PyTorch and NumPy."""
+    return f"{_cpu_model()}|{os.cpu_count()}|{platform.machine()}|torch {version('torch')}|numpy {version('numpy')}"
+
+
 def cache_file() -> Path:
     """Where the measured speed is kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "edgebed" / "host.json"
+    return cache_folder() / "host.json"
 
 
 def measure_core() -> float:

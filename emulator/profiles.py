@@ -161,6 +161,12 @@ class Experiment(Profile):
     links: Literal["bus", "kernel"] = Field(
         default="bus", description="who limits the links: the bus, or the kernel's traffic control (containers)"
     )
+    training: bool = Field(default=True, description="false: latencies alone, nothing is learnt (virtual runtime)")
+    calibration: str = Field(
+        default="auto",
+        min_length=1,
+        description="what predictions stand on: auto, this host's; none, the profiles alone; or a calibration's file",
+    )
     deadlines: Deadlines = Deadlines()
     bus: Bus = Bus()
     control: Control = Control()

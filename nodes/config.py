@@ -3,9 +3,10 @@
 No PyTorch here: a wrong word is reported at once.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
@@ -103,17 +104,34 @@ class Options(Strict):
     server_rate: Rate | None = None
     client_rate: ClientRate | None = None
 
+    in_turns: ClassVar[bool] = False
+    """Whether the clients train one after the other and hand the client-side model on."""
+
+
+class SLOptions(Options):
+    """Vanilla split learning."""
+
+    in_turns: ClassVar[bool] = True
+
 
 class SFLOptions(Options):
     """SplitFed learning."""
 
     interval: PositiveInt | None = Field(default=None, description="rounds between averages; none: one epoch")
 
+    def rounds_between(self, samples: Sequence[int], batch: int) -> int:
+        """Rounds between averages of clients that hold so many samples: by default an epoch of the average client."""
+        return self.interval or math.ceil(sum(samples) / len(samples) / batch)
+
 
 class EPSLOptions(Options):
     """Efficient parallel split learning."""
 
     phi: float = Field(default=0.5, ge=0, le=1, description="share of the batch whose gradients are averaged")
+
+    def averaged(self, batch: int) -> int:
+        """How many samples of each batch have their last-layer gradients averaged."""
+        return math.ceil(self.phi * batch - 1e-9)
 
 
 class GAPSLOptions(Options):
@@ -133,7 +151,7 @@ class GAPSLOptions(Options):
 class Algorithms(Strict):
     """Options by algorithm. The fields' names are the algorithms' names."""
 
-    sl: Options = Options()
+    sl: SLOptions = SLOptions()
     sfl: SFLOptions = SFLOptions()
     psl: Options = Options()
     epsl: EPSLOptions = EPSLOptions()
@@ -172,6 +190,7 @@ class Settings(BaseModel):
     algorithm: str
     rounds: PositiveInt
     seed: int = Field(ge=0)
+    training: bool = True
     workload: Workload
 
     @field_validator("algorithm")
@@ -230,6 +249,34 @@ def prepare(config: Mapping[str, Any]) -> None:
     data = read(config).workload.data
     if data.name == "cifar10":
         cifar10.prepare(Path(data.folder), download=data.download)
+
+
+def subject(config: Mapping[str, Any]) -> str:
+    """What a calibration is of: two configurations of one subject differ at most in the size of their work."""
+    workload = read(config).workload
+    return f"{workload.model.name} with {workload.model.client_layers} layers on the client"
+
+
+def sizes(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Configurations of the same subject and ever less work, this one first: the batch is halved each time.
+
+    Nothing is evaluated, and SFL averages in every other round, so that a few rounds have every stage in them.
+    """
+    batch = read(config).workload.batch_size
+    workload = {**config["workload"], "evaluate": {"every": 2**30, "samples": 1}}
+    options = dict(workload.get("algorithms", {}))
+    workload["algorithms"] = {**options, "sfl": {**options.get("sfl", {}), "interval": 2}}
+    found = []
+    while batch >= 1:
+        found.append({**config, "workload": {**workload, "batch_size": batch}})
+        batch //= 2
+    return found
+
+
+def synchronous(config: Mapping[str, Any]) -> bool:
+    """Whether what is learnt in a round is the same however long anything takes: it is, for all five algorithms wait
+    for every client, and take their uploads in the testbed's order."""
+    return read(config).algorithm in Algorithms.model_fields
 
 
 def _text(shape: tuple[int, ...]) -> str:
