@@ -43,7 +43,8 @@ async def _take_part(node: "Node", trainer: "Trainer", server: str, order: "Mess
 
     await node.send(server, "uplink", tensors=await node.compute("client_forward", trainer.forward))
     downlink = await node.receive("downlink", server)
-    await node.compute("client_backward", lambda: trainer.backward(downlink.tensors["gradient"]))
+    if downlink.tensors:  # else the server has this client stand still
+        await node.compute("client_backward", lambda: trainer.backward(downlink.tensors["gradient"]))
 
     if turn["average"]:
         await node.send(server, "model_up", tensors=trainer.state())

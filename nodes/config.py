@@ -5,24 +5,15 @@ No PyTorch here: a wrong word is reported at once.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 from emulator.errors import nearest
-from emulator.units import Share
 from nodes import cifar10
 from nodes.architectures import ARCHITECTURES, Architecture
 from nodes.data import KINDS
-
-Rate = Annotated[float, Field(gt=0)]
-ClientRate = Annotated[float, Field(ge=0, description="0 freezes the client-side models")]
-
-
-class Strict(BaseModel):
-    """Unknown keys are refused, and so are infinities and NaN."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+from nodes.options import Algorithms, ClientRate, Options, Rate, Strict
 
 
 class Data(Strict):
@@ -95,49 +86,6 @@ class Evaluate(Strict):
 
     every: PositiveInt = Field(default=10, description="rounds")
     samples: PositiveInt | None = Field(default=None, description="of the test set; none: all")
-
-
-class Options(Strict):
-    """What every algorithm may set for itself."""
-
-    server_rate: Rate | None = None
-    client_rate: ClientRate | None = None
-
-
-class SFLOptions(Options):
-    """SplitFed learning."""
-
-    interval: PositiveInt | None = Field(default=None, description="rounds between averages; none: one epoch")
-
-
-class EPSLOptions(Options):
-    """Efficient parallel split learning."""
-
-    phi: float = Field(default=0.5, ge=0, le=1, description="share of the batch whose gradients are averaged")
-
-
-class GAPSLOptions(Options):
-    """Gradient-aligned parallel split learning; defaults in nodes/alignment.py's terms."""
-
-    eta: float = Field(default=-1.0, description="Eq 6; the lower, the more clients take part")
-    k_min: Share = Field(default=0.2, gt=0, le=1, description="Eq 2")
-    k_max: Share = Field(default=0.8, gt=0, le=1, description="Eq 2")
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "GAPSLOptions":
-        if self.k_min > self.k_max:
-            raise ValueError("k_min lies above k_max")
-        return self
-
-
-class Algorithms(Strict):
-    """Options by algorithm. The fields' names are the algorithms' names."""
-
-    sl: Options = Options()
-    sfl: SFLOptions = SFLOptions()
-    psl: Options = Options()
-    epsl: EPSLOptions = EPSLOptions()
-    gapsl: GAPSLOptions = GAPSLOptions()
 
 
 class Workload(Strict):

@@ -112,7 +112,8 @@ async def _train(node: "Node", algorithm: "Algorithm", round: int, evaluate: boo
         for metric, value in step.metrics.items():
             node.record(metric, value)
         losses += step.losses
-        await _send_all(node, group, "downlink", [{"gradient": gradient.numpy()} for gradient in step.gradients])
+        gradients = [{} if own is None else {"gradient": own.numpy()} for own in step.gradients]
+        await _send_all(node, group, "downlink", gradients)
 
     if averaging is not None:
         states = [(await node.receive("model_up", client)).tensors for client in clients]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from nodes.config import Settings
 from nodes.state import State, to_tensor
@@ -34,10 +35,10 @@ class Upload:
 
 @dataclass(frozen=True)
 class Step:
-    """What one server step gives: per client, in the order of the uploads, the gradient of its activations and its
-    loss; and the algorithm's own diagnostics by metric name."""
+    """What one server step gives: per client, in the order of the uploads, the gradient of its activations, or None
+    for a client that is to stand still, and its loss; and the algorithm's own diagnostics by metric name."""
 
-    gradients: Sequence[Tensor]
+    gradients: Sequence[Tensor | None]
     losses: Sequence[float]
     metrics: Mapping[str, float] = field(default_factory=dict)
 
@@ -59,6 +60,10 @@ class Algorithm(ABC):
         self.samples = samples
         optimizer = settings.optimizer
         self.optimizer = torch.optim.SGD(self.parameters, lr=optimizer.server_rate, momentum=optimizer.momentum)
+
+    def loss(self, upload: Upload, scores: Tensor) -> Tensor:
+        """The mean loss of one client's batch, from its scores (batch, classes)."""
+        return cross_entropy(scores, upload.labels)
 
     @abstractmethod
     def step(self, round: int, uploads: Sequence[Upload]) -> Step:

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from nodes.algorithms.common import Algorithm, Step, Upload, finite
-from nodes.config import EPSLOptions, Settings
+from nodes.config import Settings
+from nodes.options import EPSLOptions
 
 
 class EPSL(Algorithm):
@@ -46,7 +46,7 @@ class EPSL(Algorithm):
 
         losses = torch.stack(
             [
-                cross_entropy(torch.cat([own, other]), upload.labels)
+                self.loss(upload, torch.cat([own, other]))
                 for own, other, upload in zip(own_scores, remaining_scores, uploads, strict=True)
             ]
         )

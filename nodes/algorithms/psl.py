@@ -6,7 +6,6 @@ As described in Lin et al., arXiv 2603.18540, and Kim et al., arXiv 2303.15991, 
 from collections.abc import Sequence
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from nodes.algorithms.common import Algorithm, Step, Upload, finite
 
@@ -19,7 +18,7 @@ class PSL(Algorithm):
         activations = torch.cat([upload.activations for upload in uploads]).requires_grad_()
 
         scores = torch.split(self.model(activations), sizes)
-        losses = torch.stack([cross_entropy(own, upload.labels) for own, upload in zip(scores, uploads, strict=True)])
+        losses = torch.stack([self.loss(upload, own) for own, upload in zip(scores, uploads, strict=True)])
         values = finite(round, uploads, "loss", losses)
 
         # The sum keeps the clients apart: each row of the activations' gradient belongs to one client's own loss.

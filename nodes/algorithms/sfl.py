@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from nodes.algorithms.common import Averaging, Step, Upload, finite
-from nodes.config import Settings, SFLOptions
+from nodes.config import Settings
+from nodes.options import SFLOptions
 from nodes.state import State, weighted_mean
 
 
@@ -33,7 +33,7 @@ class SFL(Averaging):
         activations = torch.cat([upload.activations for upload in uploads]).requires_grad_()
 
         scores = torch.split(self.model(activations), sizes)
-        losses = torch.stack([cross_entropy(own, upload.labels) for own, upload in zip(scores, uploads, strict=True)])
+        losses = torch.stack([self.loss(upload, own) for own, upload in zip(scores, uploads, strict=True)])
         values = finite(round, uploads, "loss", losses)
 
         # The sum keeps the clients apart: each row of the activations' gradient belongs to one client's own loss.

@@ -8,7 +8,6 @@ weights travel; the momentum of the client-side optimizer stays with each client
 from collections.abc import Sequence
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from nodes.algorithms.common import Algorithm, Step, Upload, finite
 
@@ -22,7 +21,7 @@ class SL(Algorithm):
         (upload,) = uploads
         activations = upload.activations.requires_grad_()
 
-        loss = cross_entropy(self.model(activations), upload.labels)
+        loss = self.loss(upload, self.model(activations))
         values = finite(round, uploads, "loss", loss.detach().reshape(1))
 
         of_activations, *of_parameters = torch.autograd.grad(loss, [activations, *self.parameters])

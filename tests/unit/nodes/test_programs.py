@@ -39,6 +39,15 @@ def test_a_batch_of_the_demo_is_8_kib_each_way():
     assert 8 * 1024 <= down < up < 8 * 1024 + 200
 
 
+def test_gapsls_frozen_clients_get_no_gradient_and_do_nothing():
+    world = run("gapsl", clients=4, rounds=8, algorithms={"gapsl": {"outside": "freeze", "eta": 0.5}})
+    for round in range(1, 9):
+        downlinks = [sent for sent in world.sent if sent.kind == "downlink" and sent.round == round]
+        steps = [name for name, at, stage in world.computed if (at, stage) == (round, "client_backward")]
+        assert len(steps) == world.metrics["aligned"][round] < 4
+        assert sorted(steps) == sorted(sent.receiver for sent in downlinks if sent.nbytes > 1000)
+
+
 @pytest.mark.parametrize("algorithm", ["gapsl", "epsl", "psl"])
 def test_parallel_rounds_have_their_stages_once_per_client(algorithm):
     world = run(algorithm, clients=3, rounds=2)
