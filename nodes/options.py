@@ -32,6 +32,16 @@ class Options(Strict):
     client_rate: ClientRate | None = None
 
 
+class PSLOptions(Options):
+    """Parallel split learning."""
+
+    passes: Literal["together", "separate"] = Field(
+        default="together",
+        description="the server's: all clients' batches as one, or each alone as in GAPSL; the same but for rounding,"
+        " unless there is batch normalisation",
+    )
+
+
 class SFLOptions(Options):
     """SplitFed learning."""
 
@@ -94,6 +104,6 @@ class Algorithms(Strict):
 
     sl: Options = Options()
     sfl: SFLOptions = SFLOptions()
-    psl: Options = Options()
+    psl: PSLOptions = PSLOptions()
     epsl: EPSLOptions = EPSLOptions()
     gapsl: GAPSLOptions = GAPSLOptions()
