@@ -1,14 +1,23 @@
-"""The only place that knows about time.
+"""The only place that knows about time: real, scaled, or virtual.
 
 Emulated time is the host's monotonic time since an epoch, divided by a scale `k`. All models work in emulated time, so
 a scale of 2 halves every rate and doubles every delay and every computation as the host sees them, and the results
-need no correction. The monotonic clock is common to all processes of a host.
+need no correction. The monotonic clock is common to all processes of a host. Virtual time passes only while nothing
+else is left to do: it jumps from one timer to the next.
 """
 
 import asyncio
 import selectors
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+from emulator.errors import Deadlock
+
+T = TypeVar("T")
+SAME_MOMENT = 1e-9
+"""Seconds within which an event loop takes two timers for one: what arithmetic makes of equal times is far less."""
 
 
 class Clock:
@@ -37,3 +46,55 @@ class Clock:
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """An event loop with timers of microseconds: epoll's are rounded up to whole milliseconds, select's are not."""
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
+
+
+class VirtualEventLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time stands still while anything can run, and then jumps to the next timer.
+
+    Nothing waits, and the same program does the same at the same times on any machine. What would run in a thread
+    runs at once. When nothing can run and no timer is set, nothing ever will: it raises `Deadlock` with what `stuck`
+    says of it.
+    """
+
+    def __init__(self, stuck: Callable[[], str] = lambda: "no task can go on") -> None:
+        self._virtual_now = 0.0
+        super().__init__(_Jump(self._jump))
+        self.stuck = stuck
+
+    def time(self) -> float:
+        """Seconds since the loop was made."""
+        return self._virtual_now
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Executor | None, func: Callable[..., T], *args: Any
+    ) -> "asyncio.Future[T]":
+        """The result of `func(*args)`, called here and now."""
+        future: asyncio.Future[T] = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def _jump(self, seconds: float | None) -> None:
+        if seconds is None:
+            raise Deadlock(self.stuck())
+        self._virtual_now += seconds
+
+
+class _Jump(selectors.SelectSelector):
+    """Where the loop would wait, time jumps instead; in virtual time nothing comes from outside."""
+
+    def __init__(self, jump: Callable[[float | None], None]) -> None:
+        super().__init__()
+        self._jump = jump
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None or timeout > 0:
+            self._jump(timeout)
+        return []
+
+
+def virtual_clock(loop: asyncio.AbstractEventLoop, scale: float = 1.0) -> Clock:
+    """The clock of a virtual loop, as of now; by its scale the results change as little as by that of a real one."""
+    return Clock(scale, loop.time(), loop.time)

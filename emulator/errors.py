@@ -28,6 +28,10 @@ class DeadlineExceeded(EdgebedError):
     """A wait ended without what it waited for; the message names the peer."""
 
 
+class Deadlock(EdgebedError):
+    """In virtual time: every node waits, and nothing is on its way; the message says who waits for what."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """The end of a sentence that refuses `word`: the nearest known word, or all of them."""
     words = sorted(known)

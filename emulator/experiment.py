@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
@@ -23,11 +23,10 @@ from emulator.report.metrics import metrics_csv
 from emulator.report.progress import Progress
 from emulator.report.summary import Summary, summarise
 from emulator.runtime.program import checker, preparer, settings_of
-from emulator.runtime.watch import Observer, Outcome
 from emulator.timeline import Metric, Span
 from emulator.verdict import HostFacts, Verdict
 
-RUNTIMES = ("local",)
+RUNTIMES = ("local", "virtual")
 """Where nodes may live: a module of `emulator.runtime` each."""
 SERVER_ROLES = ("server",)
 """Roles whose traffic is the other side of the clients': `up` is to them, `down` is from them."""
@@ -88,17 +87,20 @@ def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, prog
     Raises `EdgebedError` of the kind that fits; what had been measured until then is in the folder.
     """
     assert isinstance(experiment.testbed, Testbed)
-    plan = make_plan(experiment, host.core_flops, host.cores)
+    plan = make_plan(experiment, host.core_flops, host.cores, virtual=runtime == "virtual")
     folder = files.create_folder(experiment.name, out)
     resolved = experiment.model_copy(update={"time_scale": plan.scale}).model_dump(mode="json", exclude_none=True)
     files.write(folder / files.EXPERIMENT, as_yaml(resolved))
     with files.TimelineWriter(folder / files.TIMELINE) as writer:
         recorder = _Recorder(folder, writer, experiment.rounds, progress)
-        outcome = asyncio.run(_runner(runtime)(plan, folder / "logs", recorder))
+        runner = import_module(f"emulator.runtime.{runtime}")  # only now: each runtime needs other libraries
+        with asyncio.Runner(loop_factory=getattr(runner, "new_event_loop", None)) as loop:
+            outcome = loop.run(runner.run(plan, folder / "logs", recorder))
     shares = device_shares(experiment.testbed, host.core_flops)
     wanted = sum(shares.values()) / plan.scale
     facts = HostFacts(host.cores, wanted, plan.scale, outcome.hub_priority, outcome.notes)
-    summaries = [recorder.summary(run.name, plan, facts, experiment.target_accuracy) for run in plan.runs]
+    target = experiment.target_accuracy if experiment.training else None
+    summaries = [recorder.summary(run.name, plan, facts, target) for run in plan.runs]
     built = result.build(
         summaries,
         facts,
@@ -111,13 +113,6 @@ def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, prog
     files.write(folder / files.RESULT, result.to_json(built))
     combined = verdict.combine({summary.run: summary.verdict for summary in summaries})
     return Finished(folder, summaries, combined, built, plan.scale)
-
-
-def _runner(runtime: str) -> Callable[[Plan, Path, Observer], Coroutine[Any, Any, Outcome]]:
-    """The function that carries out a plan; imported only now, for each runtime needs other libraries."""
-    run: Callable[[Plan, Path, Observer], Coroutine[Any, Any, Outcome]]
-    run = import_module(f"emulator.runtime.{runtime}").run
-    return run
 
 
 class _Recorder:

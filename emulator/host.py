@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from emulator.errors import EdgebedError
-from emulator.system import single_threaded
+from emulator.system import cache_folder, single_threaded
 
 MEASURE_SECONDS = 120.0
 REPEATS = 15
@@ -62,8 +62,7 @@ def this_host() -> Host:
 
 def cache_file() -> Path:
     """Where the measured speed is kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "edgebed" / "host.json"
+    return cache_folder() / "host.json"
 
 
 def measure_core() -> float:

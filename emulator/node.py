@@ -45,7 +45,11 @@ class Node(Protocol):
     peers: Mapping[str, Sequence[str]]
     """The names of the nodes of each role, this one's included, in the testbed's order."""
     config: Mapping[str, Any]
-    """The experiment's `workload`, with `algorithm`, `rounds`, `seed` and `target_accuracy` beside it."""
+    """The experiment's `workload`, with `algorithm`, `rounds`, `seed`, `target_accuracy` and `training` beside it.
+
+    Where `training` is false, latencies alone are wanted: a program may then do what costs nothing instead of its
+    work, as long as it sends the same bytes and passes the same `work` to `compute`.
+    """
     round: int
     """The round that follows: the program sets it, and every span, message and metric from then on carries it."""
 
@@ -81,7 +85,8 @@ class Node(Protocol):
     async def compute(self, stage: str, fn: Callable[[], T], work: Work | None = None) -> T:
         """The result of `fn()`, after as long as it takes the emulated device, which computes one thing at a time.
 
-        `fn` runs in a thread of its own and must do its work there: threads it starts are not counted.
+        `fn` runs in a thread of its own and must do its work there: threads it starts are not counted. `work` is what
+        a prediction of other devices, models or batches is made from.
         """
 
     async def off_clock(self, fn: Callable[[], T]) -> T:

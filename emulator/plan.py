@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from emulator.cost import CostModel
 from emulator.device import check_scale, least_scale, shares, slowdown
 from emulator.profiles import Bus, Deadlines, DeviceProfile, Experiment, LinkProfile, Testbed
 
@@ -45,6 +46,8 @@ class Plan(BaseModel):
     links: Literal["bus", "kernel"] = "bus"
     deadlines: Deadlines
     bus: Bus
+    cost: CostModel | None = None
+    """What computations take, where they are modelled; None: what the devices' profiles say."""
 
     @property
     def peers(self) -> dict[str, list[str]]:
@@ -55,13 +58,13 @@ class Plan(BaseModel):
         return roles
 
 
-def make_plan(experiment: Experiment, core_flops: float, cores: int) -> Plan:
+def make_plan(experiment: Experiment, core_flops: float, cores: int, *, virtual: bool = False) -> Plan:
     """The plan of `experiment` (resolved) on a host of `cores` cores of `core_flops` FLOP/s each.
 
-    Raises `InputError` when a device is too fast for the experiment's time scale.
+    Raises `InputError` when a device is too fast for the experiment's time scale; in virtual time none is.
     """
     assert isinstance(experiment.testbed, Testbed)
-    needed = device_shares(experiment.testbed, core_flops)
+    needed = {} if virtual else device_shares(experiment.testbed, core_flops)
     scale = least_scale(needed, cores) if experiment.time_scale == "auto" else float(experiment.time_scale)
     check_scale(needed, scale, cores)
     nodes: list[NodePlan] = []
@@ -83,6 +86,7 @@ def make_plan(experiment: Experiment, core_flops: float, cores: int) -> Plan:
         "rounds": experiment.rounds,
         "seed": experiment.seed,
         "target_accuracy": experiment.target_accuracy,
+        "training": experiment.training,
         "workload": experiment.workload,
     }
     runs = [RunPlan(name=name, config={"algorithm": name, **common}) for name in experiment.algorithms]

@@ -151,6 +151,10 @@ class Experiment(Profile):
     links: Literal["bus", "kernel"] = Field(
         default="bus", description="who limits the links: the bus, or the kernel's traffic control (containers)"
     )
+    training: bool = Field(default=True, description="false: latencies alone, nothing is learnt (virtual runtime)")
+    calibration: Literal["auto", "none"] = Field(
+        default="auto", description="what a prediction stands on: this host's calibration, or the profiles alone"
+    )
     deadlines: Deadlines = Deadlines()
     bus: Bus = Bus()
     workload: dict[str, Any] = Field(default_factory=dict, description="handed to the programs as it is")

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 
@@ -48,3 +49,17 @@ def die_with_parent() -> None:
 def single_threaded() -> dict[str, str]:
     """Environment that keeps numerical libraries to one thread: an emulated device is at most one core of the host."""
     return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+
+
+def one_thread() -> None:
+    """Keep this process's numerical libraries to one thread, as a node's are: how many there are decides the order of
+    sums, and so the last bit of a result."""
+    os.environ.update(single_threaded())
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+
+
+def cache_folder() -> Path:
+    """Where what was measured or counted once is kept for the user."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgebed"

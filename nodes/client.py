@@ -5,12 +5,14 @@ whom to give it to, whether the models are averaged, whether the model is wanted
 when the program starts, off the event loop, so that this module can be asked to `check` an experiment at once.
 """
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nodes.config import Settings, check, prepare, read
 
 if TYPE_CHECKING:
-    from emulator import Message, Node
+    from emulator import Message, Node, Work
+    from nodes.rehearsal import RehearsedTrainer
     from nodes.trainer import Trainer
 
 __all__ = ["Settings", "check", "main", "prepare"]
@@ -19,32 +21,55 @@ __all__ = ["Settings", "check", "main", "prepare"]
 async def main(node: "Node") -> None:
     """Train whenever the server begins a round, until it ends the run."""
     (server,) = node.peers["server"]
-    trainer = await node.off_clock(lambda: _prepare(node))
-    await node.send(server, "ready", {"samples": len(trainer.samples)}, off_clock=True)
+    client = await node.off_clock(lambda: _prepare(node))
+    await node.send(server, "ready", {"samples": client.trainer.held}, off_clock=True)
     while (order := await node.receive(sender=server)).kind != "end":
         node.round = order.fields["round"]
-        await _take_part(node, trainer, server, order)
-        wanted = trainer.state() if order.fields["evaluate"] else {}
+        await _take_part(node, client, server, order)
+        wanted = client.trainer.state() if order.fields["evaluate"] else {}
         await node.send(server, "done", tensors=wanted, off_clock=True)
 
 
-def _prepare(node: "Node") -> "Trainer":
-    from nodes.trainer import Trainer
+@dataclass(frozen=True)
+class _Client:
+    """What a client works with."""
 
+    trainer: "Trainer | RehearsedTrainer"
+    forward_work: "Work"
+    backward_work: "Work"
+
+
+def _prepare(node: "Node") -> _Client:
+    from nodes import work
+
+    settings = read(node.config)
+    return _Client(_trainer(node, settings), *work.client(settings))
+
+
+def _trainer(node: "Node", settings: Settings) -> "Trainer | RehearsedTrainer":
     clients = node.peers["client"]
-    return Trainer(read(node.config), clients.index(node.name), len(clients))
+    place = clients.index(node.name), len(clients)
+    if settings.training:
+        from nodes.trainer import Trainer
+
+        return Trainer(settings, *place)
+    from nodes.rehearsal import RehearsedTrainer
+
+    return RehearsedTrainer(settings, *place)
 
 
-async def _take_part(node: "Node", trainer: "Trainer", server: str, order: "Message") -> None:
+async def _take_part(node: "Node", client: _Client, server: str, order: "Message") -> None:
     """One mini-batch, and what goes with it."""
-    turn = order.fields
+    turn, trainer = order.fields, client.trainer
     if turn["take_from"]:
         trainer.load((await node.receive("handover", turn["take_from"])).tensors)
 
-    await node.send(server, "uplink", tensors=await node.compute("client_forward", trainer.forward))
+    upload = await node.compute("client_forward", trainer.forward, client.forward_work)
+    await node.send(server, "uplink", tensors=upload)
     downlink = await node.receive("downlink", server)
     if downlink.tensors:  # else the server has this client stand still
-        await node.compute("client_backward", lambda: trainer.backward(downlink.tensors["gradient"]))
+        gradient = downlink.tensors["gradient"]
+        await node.compute("client_backward", lambda: trainer.backward(gradient), client.backward_work)
 
     if turn["average"]:
         await node.send(server, "model_up", tensors=trainer.state())

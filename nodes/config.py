@@ -120,6 +120,7 @@ class Settings(BaseModel):
     algorithm: str
     rounds: PositiveInt
     seed: int = Field(ge=0)
+    training: bool = True
     workload: Workload
 
     @field_validator("algorithm")

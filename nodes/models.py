@@ -15,24 +15,30 @@ def build(architecture: Architecture, seed: int, start: int = 0, stop: int | Non
     """
     shapes = architecture.shapes()
     stop = len(architecture.layers) if stop is None else stop
-    modules = [_module(architecture.layers[k], shapes[k]) for k in range(start, stop)]
+    modules = [_module(architecture.layers[k], shapes[k]).to_empty(device="cpu") for k in range(start, stop)]
     for k, module in enumerate(modules, start):
         if isinstance(module, nn.Conv2d | nn.Linear):
             _initialise(module, seed, position=k, last=k == len(architecture.layers) - 1)
     return nn.Sequential(*modules)
 
 
-def _module(layer: Layer, shape: tuple[int, ...]) -> nn.Module:
-    """A module for samples of `shape`, its memory uninitialised.
+def outline(architecture: Architecture, start: int = 0, stop: int | None = None) -> nn.Sequential:
+    """The same layers without memory (on the meta device): their shapes, and nothing else."""
+    shapes = architecture.shapes()
+    stop = len(architecture.layers) if stop is None else stop
+    return nn.Sequential(*(_module(architecture.layers[k], shapes[k]) for k in range(start, stop)))
 
-    It is made without memory (on the meta device), so that PyTorch's own initialisation, with its global generator,
-    costs and changes nothing.
+
+def _module(layer: Layer, shape: tuple[int, ...]) -> nn.Module:
+    """A module for samples of `shape`, without memory (on the meta device).
+
+    So PyTorch's own initialisation, with its global generator, costs and changes nothing.
     """
     match layer.kind:
         case "conv":
-            return nn.Conv2d(shape[0], layer.size, 3, layer.stride, padding=1, device="meta").to_empty(device="cpu")
+            return nn.Conv2d(shape[0], layer.size, 3, layer.stride, padding=1, device="meta")
         case "linear":
-            return nn.Linear(shape[0], layer.size, device="meta").to_empty(device="cpu")
+            return nn.Linear(shape[0], layer.size, device="meta")
         case "relu":
             return nn.ReLU()
         case "pool":

@@ -3,7 +3,9 @@
 No PyTorch here. Defaults are the readings that README.md and the algorithms' own files explain.
 """
 
-from typing import Annotated, Literal
+import math
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
@@ -31,6 +33,15 @@ class Options(Strict):
     server_rate: Rate | None = None
     client_rate: ClientRate | None = None
 
+    in_turns: ClassVar[bool] = False
+    """Whether the clients train one after the other and hand the client-side model on."""
+
+
+class SLOptions(Options):
+    """Vanilla split learning."""
+
+    in_turns: ClassVar[bool] = True
+
 
 class PSLOptions(Options):
     """Parallel split learning."""
@@ -47,11 +58,19 @@ class SFLOptions(Options):
 
     interval: PositiveInt | None = Field(default=None, description="rounds between averages; none: one epoch")
 
+    def rounds_between(self, samples: Sequence[int], batch: int) -> int:
+        """Rounds between averages of clients that hold so many samples: by default an epoch of the average client."""
+        return self.interval or math.ceil(sum(samples) / len(samples) / batch)
+
 
 class EPSLOptions(Options):
     """Efficient parallel split learning."""
 
     phi: float = Field(default=0.5, ge=0, le=1, description="share of the batch whose gradients are averaged")
+
+    def averaged(self, batch: int) -> int:
+        """How many samples of each batch have their last-layer gradients averaged."""
+        return math.ceil(self.phi * batch - 1e-9)
 
 
 class GAPSLOptions(Options):
@@ -102,7 +121,7 @@ class GAPSLOptions(Options):
 class Algorithms(Strict):
     """Options by algorithm. The fields' names are the algorithms' names."""
 
-    sl: Options = Options()
+    sl: SLOptions = SLOptions()
     sfl: SFLOptions = SFLOptions()
     psl: PSLOptions = PSLOptions()
     epsl: EPSLOptions = EPSLOptions()

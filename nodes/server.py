@@ -6,7 +6,7 @@ starts, off the event loop, so that this module can be asked to `check` an exper
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from nodes.config import Settings, check, prepare, read
 
 if TYPE_CHECKING:
-    from emulator import Message, Node
-    from nodes.algorithms import Algorithm, Step
-    from nodes.evaluate import Accuracy
-    from nodes.state import State
+    from emulator import Node, Work
+    from emulator.node import Array
+    from nodes.rehearsal import RehearsedTraining
+    from nodes.training import Training
 
 __all__ = ["Settings", "check", "main", "prepare"]
 
@@ -31,45 +31,51 @@ async def main(node: "Node") -> None:
     settings = read(node.config)
     clients = node.peers["client"]
     samples = [int((await node.receive("ready", client)).fields["samples"]) for client in clients]
-    training = await node.off_clock(lambda: _prepare(settings, samples))
+    server = await node.off_clock(lambda: _prepare(settings, samples))
 
     for round in range(1, settings.rounds + 1):
         node.round = round
         evaluate = round == settings.rounds or round % settings.workload.evaluate.every == 0
-        losses = await _train(node, training.algorithm, round, evaluate)
+        losses = await _train(node, server, round, evaluate)
         done = [await node.receive("done", client) for client in clients]
-        node.record("loss", fmean(losses))
+        if losses:
+            node.record("loss", fmean(losses))
         if evaluate:
             states = [message.tensors for message in done if message.tensors]
-            accuracy = await node.off_clock(partial(training.evaluate, states))
-            node.record("accuracy", accuracy.mean)
-            node.record("accuracy_min", accuracy.low)
-            node.record("accuracy_max", accuracy.high)
+            accuracy = await node.off_clock(partial(server.training.evaluate, states))
+            if accuracy is not None:
+                node.record("accuracy", accuracy.mean)
+                node.record("accuracy_min", accuracy.low)
+                node.record("accuracy_max", accuracy.high)
 
     for client in clients:
         await node.send(client, "end", off_clock=True)
 
 
 @dataclass(frozen=True)
-class _Training:
-    """What the server works with; `evaluate` tests the server-side model with each of the given client-side ones."""
+class _Server:
+    """What the server works with."""
 
-    algorithm: "Algorithm"
-    evaluate: "Callable[[Sequence[State]], Accuracy]"
+    training: "Training | RehearsedTraining"
+    step_work: "Work"
+    average_work: "Work"
 
 
-def _prepare(settings: Settings, samples: Sequence[int]) -> _Training:
-    from nodes import data
-    from nodes.algorithms import named
-    from nodes.evaluate import evaluate
-    from nodes.models import build
+def _prepare(settings: Settings, samples: Sequence[int]) -> _Server:
+    from nodes import work
 
-    workload, seed = settings.workload, settings.seed
-    architecture, cut = workload.model.architecture, workload.model.client_layers
-    algorithm = named(settings.algorithm)(build(architecture, seed, start=cut), settings, samples)
-    client_model = build(architecture, seed, stop=cut)
-    test = data.load(workload.data, "test", seed).take(slice(workload.evaluate.samples))
-    return _Training(algorithm, lambda states: evaluate(client_model, states, algorithm.model, test))
+    clients = len(samples)
+    return _Server(_training(settings, samples), work.server_step(settings, clients), work.aggregate(settings, clients))
+
+
+def _training(settings: Settings, samples: Sequence[int]) -> "Training | RehearsedTraining":
+    if settings.training:
+        from nodes.training import Training
+
+        return Training(settings, samples)
+    from nodes.rehearsal import RehearsedTraining
+
+    return RehearsedTraining(settings, samples)
 
 
 def orders(
@@ -95,39 +101,32 @@ def orders(
     ]
 
 
-async def _train(node: "Node", algorithm: "Algorithm", round: int, evaluate: bool) -> list[float]:
+async def _train(node: "Node", server: _Server, round: int, evaluate: bool) -> list[float]:
     """One mini-batch of every client; gives the losses."""
-    from nodes.algorithms import Averaging
-
-    clients = node.peers["client"]
-    averaging = algorithm if isinstance(algorithm, Averaging) and algorithm.averages_after(round) else None
-    begin = orders(clients, round, in_turns=algorithm.in_turns, average=averaging is not None, evaluate=evaluate)
+    clients, training = node.peers["client"], server.training
+    average = training.averages_after(round)
+    begin = orders(clients, round, in_turns=training.in_turns, average=average, evaluate=evaluate)
     for client, fields in zip(clients, begin, strict=True):
         await node.send(client, "begin", fields, off_clock=True)
 
     losses: list[float] = []
-    for group in [[client] for client in clients] if algorithm.in_turns else [clients]:
-        uplinks = [await node.receive("uplink", client) for client in group]
-        step = await node.compute("server_step", partial(_step, algorithm, round, uplinks))
-        for metric, value in step.metrics.items():
+    for group in [[client] for client in clients] if training.in_turns else [clients]:
+        uploads = [(client, (await node.receive("uplink", client)).tensors) for client in group]
+        step = partial(training.step, round, uploads)
+        gradients, own_losses, metrics = await node.compute("server_step", step, server.step_work)
+        for metric, value in metrics.items():
             node.record(metric, value)
-        losses += step.losses
-        gradients = [{} if own is None else {"gradient": own.numpy()} for own in step.gradients]
-        await _send_all(node, group, "downlink", gradients)
+        losses += own_losses
+        answers = [{} if gradient is None else {"gradient": gradient} for gradient in gradients]
+        await _send_all(node, group, "downlink", answers)
 
-    if averaging is not None:
+    if average:
         states = [(await node.receive("model_up", client)).tensors for client in clients]
-        state = await node.compute("aggregate", lambda: averaging.average(states))
+        state = await node.compute("aggregate", partial(training.average, states), server.average_work)
         await _send_all(node, clients, "model_down", [state] * len(clients))
     return losses
 
 
-def _step(algorithm: "Algorithm", round: int, uplinks: "Sequence[Message]") -> "Step":
-    from nodes.algorithms import Upload
-
-    return algorithm.step(round, [Upload.from_arrays(uplink.sender, uplink.tensors) for uplink in uplinks])
-
-
-async def _send_all(node: "Node", clients: Sequence[str], kind: str, tensors: "Sequence[State]") -> None:
+async def _send_all(node: "Node", clients: Sequence[str], kind: str, tensors: "Sequence[Mapping[str, Array]]") -> None:
     """Send to all at once: where a sender has to wait for one client's link, the others do not."""
     await asyncio.gather(*(node.send(client, kind, tensors=own) for client, own in zip(clients, tensors, strict=True)))

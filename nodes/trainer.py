@@ -33,6 +33,7 @@ class Trainer:
         else:
             parts = partition.dirichlet(source.labels, clients, workload.data.alpha, workload.batch_size, draw)
         self.samples = source.take(parts[index])
+        self.held = len(self.samples)
         self._batches = Batches(len(self.samples), workload.batch_size, generator(seed, "batches", index))
         self._label_type = np.min_scalar_type(source.kind.classes - 1)
         self._activations: Tensor | None = None

@@ -50,13 +50,12 @@ class Algorithm(ABC):
     at a time; otherwise it gets those of all clients, in testbed order.
     """
 
-    in_turns = False
-
     def __init__(self, model: nn.Module, settings: Settings, samples: Sequence[int]) -> None:
         """`model`: the server-side part. `samples`: how many training samples each client holds."""
         self.model = model
         self.parameters = list(model.parameters())
         self.settings = settings
+        self.in_turns = settings.options.in_turns
         self.samples = samples
         optimizer = settings.optimizer
         self.optimizer = torch.optim.SGD(self.parameters, lr=optimizer.server_rate, momentum=optimizer.momentum)

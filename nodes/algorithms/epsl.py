@@ -9,7 +9,6 @@ The paper leaves open through which forward pass an average gradient goes back: 
 activations (ours).
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -26,7 +25,7 @@ class EPSL(Algorithm):
     def __init__(self, model: nn.Module, settings: Settings, samples: Sequence[int]) -> None:
         super().__init__(model, settings, samples)
         assert isinstance(settings.options, EPSLOptions)
-        self.averaged = math.ceil(settings.options.phi * settings.workload.batch_size - 1e-9)
+        self.averaged = settings.options.averaged(settings.workload.batch_size)
 
     def step(self, round: int, uploads: Sequence[Upload]) -> Step:
         clients, batch, averaged = len(uploads), len(uploads[0].labels), self.averaged

@@ -6,7 +6,6 @@ split-learning server's node here, so the models travel the server's links (ours
 over an average (ours).
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -24,9 +23,7 @@ class SFL(Averaging):
     def __init__(self, model: nn.Module, settings: Settings, samples: Sequence[int]) -> None:
         super().__init__(model, settings, samples)
         assert isinstance(settings.options, SFLOptions)
-        # An epoch of the average client: it has had every sample about once.
-        epoch = math.ceil(sum(samples) / len(samples) / settings.workload.batch_size)
-        self.interval = settings.options.interval or epoch
+        self.interval = settings.options.rounds_between(samples, settings.workload.batch_size)
 
     def step(self, round: int, uploads: Sequence[Upload]) -> Step:
         sizes = [len(upload.labels) for upload in uploads]

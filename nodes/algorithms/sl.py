@@ -15,8 +15,6 @@ from nodes.algorithms.common import Algorithm, Step, Upload, finite
 class SL(Algorithm):
     """Server update: the gradient of the one client's mean loss, at every turn."""
 
-    in_turns = True
-
     def step(self, round: int, uploads: Sequence[Upload]) -> Step:
         (upload,) = uploads
         activations = upload.activations.requires_grad_()

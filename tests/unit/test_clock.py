@@ -1,14 +1,20 @@
 import asyncio
+import itertools
 import math
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.clock import Clock, new_event_loop
+from emulator.clock import Clock, VirtualEventLoop, new_event_loop, virtual_clock
+from emulator.errors import Deadlock
 from tests.tolerance import assert_close
+
+T = TypeVar("T")
 
 
 class FakeHost:
@@ -107,3 +113,86 @@ def test_a_real_sleep_does_not_end_early() -> None:
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(clock.sleep_until(0.005))
     assert clock.now() >= 0.005
+
+
+def virtually(main: Callable[[], Coroutine[Any, Any, T]], stuck: Callable[[], str] = lambda: "stuck") -> T:
+    with asyncio.Runner(loop_factory=lambda: VirtualEventLoop(stuck)) as runner:
+        return runner.run(main())
+
+
+def test_virtual_time_jumps_to_the_next_timer() -> None:
+    async def main() -> float:
+        await asyncio.sleep(1e6)
+        return asyncio.get_running_loop().time()
+
+    began = time.monotonic()
+    assert virtually(main) == 1e6
+    assert time.monotonic() - began < 1000
+
+
+def test_virtual_time_stands_still_while_anything_can_run() -> None:
+    async def main() -> float:
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        return asyncio.get_running_loop().time()
+
+    assert virtually(main) == 0.0
+
+
+@given(st.lists(st.floats(0, 1e4), min_size=1, max_size=20))
+def test_virtual_timers_fire_in_their_order_and_at_their_times(delays: list[float]) -> None:
+    async def main() -> list[tuple[float, float]]:
+        fired: list[tuple[float, float]] = []
+        loop = asyncio.get_running_loop()
+
+        async def wait(delay: float) -> None:
+            await asyncio.sleep(delay)
+            fired.append((delay, loop.time()))
+
+        await asyncio.gather(*map(wait, delays))
+        return fired
+
+    fired = virtually(main)
+    assert [delay for delay, _ in fired] == sorted(delays) or len(set(delays)) < len(delays) or _nearly_tied(delays)
+    for delay, at in fired:
+        assert_close(at, delay, absolute=2e-9, what="when the timer fired")
+
+
+def _nearly_tied(delays: list[float]) -> bool:
+    ordered = sorted(delays)
+    return any(after - before <= 2e-9 for before, after in itertools.pairwise(ordered))
+
+
+def test_a_virtual_deadlock_is_an_error_that_says_who_waits() -> None:
+    async def main() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(Deadlock, match="client-1 waits for 'downlink' from server"):
+        virtually(main, lambda: "client-1 waits for 'downlink' from server")
+
+
+def test_what_would_run_in_a_thread_runs_at_once_in_virtual_time() -> None:
+    async def main() -> tuple[float, str]:
+        name = await asyncio.to_thread(lambda: threading.current_thread().name)
+        return asyncio.get_running_loop().time(), name
+
+    assert virtually(main) == (0.0, threading.main_thread().name)
+
+
+def test_an_exception_of_a_virtual_thread_reaches_whoever_awaits_it() -> None:
+    async def main() -> None:
+        await asyncio.to_thread(lambda: 1 // 0)
+
+    with pytest.raises(ZeroDivisionError):
+        virtually(main)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.1, 7.0, 1 / 3])
+def test_a_virtual_clock_of_any_scale_shows_the_same_times(scale: float) -> None:
+    async def main() -> float:
+        clock = virtual_clock(asyncio.get_running_loop(), scale)
+        await clock.sleep_until(1.25)
+        await clock.sleep_until(3.75)
+        return clock.now()
+
+    assert_close(virtually(main), 3.75, what="emulated time")

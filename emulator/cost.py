@@ -1,0 +1,151 @@
+"""The cost model: what a stage takes a device, from its counted work. Times are in seconds, throughputs in FLOP/s.
+
+A computation of F floating-point operations that moves M bytes takes a processor of P FLOP/s and B bytes/s at least
+
+    x = max(F / P, M / B)        the roofline (Williams, Waterman, Patterson, CACM 52(4), 2009)
+
+and a stage takes a core of the calibrated host
+
+    c = a + x / e                a: overhead of a call, e: the stage's efficiency
+
+CPU seconds, `a` and `e` fitted to what the host was measured to take (see `calibrate`). An emulated device of training
+throughput D takes `c * P / D`: exactly the ratio by which stretched compute holds results back (see `device`). Without
+a calibration `a` is 0, `e` is 1 and memory no limit: every device reaches its profile's throughput, `F / D`.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from emulator.device import slowdown
+from emulator.errors import InputError
+from emulator.node import Work
+from emulator.units import SIZE, show
+
+
+class StageCost(BaseModel):
+    """What one stage of one run takes a core of the host."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str
+    role: str
+    stage: str
+    overhead: float = Field(ge=0)
+    """CPU seconds of a call, whatever its size; all of it where no work was counted."""
+    efficiency: float | None = Field(default=None, gt=0)
+    """The share of the roofline that is reached; None: no work was counted, or more of it takes no longer."""
+    first: float = Field(default=0.0, ge=0)
+    """CPU seconds by which a node's first call in a run takes longer."""
+    cold: float = Field(default=0.0, ge=0)
+    """The same of the first call in the life of a node, which is in the first run."""
+
+
+class CostModel(BaseModel):
+    """What one host was measured to take for one workload."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    core_flops: float = Field(gt=0)
+    """Of one core, in training."""
+    bandwidth: float = Field(gt=0)
+    """Bytes a second that one core moves."""
+    stages: tuple[StageCost, ...]
+
+
+class Point(NamedTuple):
+    """What a stage was measured to take: its roofline and CPU seconds, and how often it was measured."""
+
+    roofline: float
+    cpu: float
+    weight: float
+
+
+def roofline(work: Work, flops: float, bandwidth: float) -> float:
+    """Seconds that `work` takes at least at `flops` FLOP/s and `bandwidth` bytes/s."""
+    return max(work.flops / flops, work.bytes_moved / bandwidth)
+
+
+def fit(points: Sequence[Point]) -> tuple[float, float | None]:
+    """Overhead (s) and efficiency of `c = a + x / e`, by weighted least squares of the relative errors; a, 1/e >= 0.
+
+    One size alone tells nothing of the overhead: it is then 0. `ValueError` without points, or for one of no time.
+    """
+    if not points or any(point.cpu <= 0 for point in points):
+        raise ValueError("no timing: a stage took no CPU time")
+    weights = [point.weight / point.cpu**2 for point in points]
+    total = math.fsum(weights)
+
+    def mean(values: Sequence[float]) -> float:
+        return math.fsum(weight * value for weight, value in zip(weights, values, strict=True)) / total
+
+    x, y = [point.roofline for point in points], [point.cpu for point in points]
+    mean_x, mean_y = mean(x), mean(y)
+    if mean_x == 0:
+        return mean_y, None
+    spread = mean([(value - mean_x) ** 2 for value in x])
+    if spread <= 1e-12 * mean_x**2:
+        return 0.0, mean_x / mean_y
+    slope = mean([(a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)]) / spread
+    if slope <= 0:
+        return mean_y, None
+    overhead = mean_y - slope * mean_x
+    if overhead < 0:
+        return 0.0, mean([value**2 for value in x]) / mean([a * b for a, b in zip(x, y, strict=True)])
+    return overhead, 1 / slope
+
+
+def host_seconds(cost: StageCost, work: Work | None, model: CostModel) -> float:
+    """CPU seconds of a core of the calibrated host for one call, the first left out."""
+    if cost.efficiency is None or work is None:
+        return cost.overhead
+    return cost.overhead + roofline(work, model.core_flops, model.bandwidth) / cost.efficiency
+
+
+class Charges:
+    """What the computations of one run take its nodes. `model` None: without a calibration."""
+
+    def __init__(self, model: CostModel | None, run: str, *, first_run: bool = True) -> None:
+        self._model = model
+        self._stages = {(c.role, c.stage): c for c in model.stages if c.run == run} if model else {}
+        self._first_run = first_run
+        self._seen: set[tuple[str, str]] = set()
+
+    def seconds(self, node: str, role: str, stage: str, work: Work | None, training: float, memory: float) -> float:
+        """Emulated seconds of a device of `training` FLOP/s and `memory` bytes, for this call of the node.
+
+        Raises `InputError`, with what to do, where nothing is known of the stage or it does not fit the memory.
+        """
+        if work is not None and work.peak_memory > memory:
+            raise InputError(
+                f"{node}: '{stage}' needs {show(work.peak_memory, SIZE, 4)} of memory, its device has "
+                f"{show(memory, SIZE, 4)}: choose another device, a smaller batch or another cut"
+            )
+        if self._model is None:
+            return self._nominal(node, stage, work, training)
+        cost = self._stages.get((role, stage))
+        if cost is None:
+            raise InputError(
+                f"{node}: the calibration of this host has no stage '{stage}': run edgebed calibrate on this experiment"
+            )
+        if cost.efficiency is not None and work is None:
+            raise InputError(f"{node}: '{stage}' was calibrated with its work: pass work= to node.compute")
+        extra = 0.0
+        if (node, stage) not in self._seen:
+            self._seen.add((node, stage))
+            extra = cost.cold if self._first_run else cost.first
+        return (host_seconds(cost, work, self._model) + extra) * slowdown(training, self._model.core_flops)
+
+    def _nominal(self, node: str, stage: str, work: Work | None, training: float) -> float:
+        if math.isinf(training):
+            raise InputError(
+                f"{node}: its device has no throughput of its own: name another, or predict with calibration: auto"
+            )
+        if work is None:
+            raise InputError(
+                f"{node}: nothing is known of how long '{stage}' takes: pass work= to node.compute, or predict with "
+                f"calibration: auto"
+            )
+        return work.flops / training

@@ -1,0 +1,198 @@
+"""The virtual runtime: the same programs, links and protocol, as tasks of one process in virtual time.
+
+Nothing is waited for and nothing is late: computations take what the cost model says, messages what the links say, and
+what is off the clock takes no time at all. The same seed and cost model give the same timeline, byte for byte.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from emulator.bus.wire import Header
+from emulator.clock import VirtualEventLoop, virtual_clock
+from emulator.cost import Charges
+from emulator.errors import DeadlineExceeded, EdgebedError, NodeFailure
+from emulator.network import Arrival, Network
+from emulator.node import Message, Work
+from emulator.plan import NodePlan, Plan, RunPlan
+from emulator.runtime.program import Program, load
+from emulator.runtime.virtual_node import VirtualNode
+from emulator.runtime.watch import Observer, Outcome
+from emulator.system import one_thread
+from emulator.timeline import Metric, Span
+
+LOOK_EVERY = 4096
+"""Entries between two looks at how long this host has been at it."""
+
+Note = Callable[[Span | Metric], None]
+
+new_event_loop = VirtualEventLoop
+
+
+async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
+    """Carry out `plan` in a `VirtualEventLoop`, telling `observer`; nothing is logged, so `logs` stays as it is.
+
+    Raises `NodeFailure` naming the node whose program failed, `Deadlock` when every node waits, `DeadlineExceeded`
+    when this host takes longer than the experiment allows a run.
+    """
+    outcome = Outcome(None)
+    await _all_runs(plan, lambda entry: observer.entry(entry.to_fields()), observer.finished, outcome.notes)
+    return outcome
+
+
+def simulate(plan: Plan, note: Note, finished: Callable[[str, float], None] = lambda run, wall_s: None) -> None:
+    """Carry out `plan` from outside any event loop, every span and metric going to `note`. Raises as `run` does."""
+    with asyncio.Runner(loop_factory=VirtualEventLoop) as runner:
+        runner.run(_all_runs(plan, note, finished, []))
+
+
+async def _all_runs(plan: Plan, note: Note, finished: Callable[[str, float], None], notes: list[str]) -> None:
+    one_thread()
+    programs = {node.program: load(node.program) for node in plan.nodes}
+    for run in plan.runs:
+        began = time.monotonic()
+        world = _World(plan, run, note)
+        unreceived = await world.play(programs)
+        finished(run.name, time.monotonic() - began)
+        if unreceived:
+            notes.append(f"{run.name}: {unreceived} messages were not received before the run ended")
+
+
+class _World:
+    """One run: its nodes, and the messages on their way between them."""
+
+    def __init__(self, plan: Plan, run: RunPlan, note: Note) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualEventLoop)
+        loop.stuck = self._stuck
+        self.run = run.name
+        self.peers = plan.peers
+        self.config = run.config
+        self.clock = virtual_clock(loop, plan.scale)
+        self.max_message = plan.bus.max_message
+        self._loop = loop
+        self._deadline = time.monotonic() + plan.deadlines.run
+        self._limit = plan.deadlines.run
+        self._note = note
+        self._noted = 0
+        self._broken: asyncio.Future[None] = loop.create_future()
+        self._charges = Charges(plan.cost, run.name, first_run=run is plan.runs[0])
+        self._network = Network(plan.seed)
+        self._nodes: dict[str, VirtualNode] = {}
+        self._programs: dict[str, str] = {}
+        for node in plan.nodes:
+            self._network.add(node.name, node.link)
+            self._nodes[node.name] = VirtualNode(self, node)
+            self._programs[node.name] = node.program
+        self._transit: dict[int, tuple[Header, Message, int]] = {}
+        self._sent = 0
+        self._missed = 0
+        self._ended: set[str] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._wakeup = 0.0
+
+    async def play(self, programs: dict[str, Program]) -> int:
+        """Run every node's program to its end; returns how many messages nobody received."""
+        tasks = {
+            asyncio.ensure_future(programs[self._programs[name]](node)): name for name, node in self._nodes.items()
+        }
+        for task, name in tasks.items():
+            task.add_done_callback(lambda _, name=name: self._ended.add(name))  # type: ignore[misc]
+        over = asyncio.ensure_future(asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION))
+        try:
+            waits: list[asyncio.Future[Any]] = [over, self._broken]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if self._broken.done():
+                self._broken.result()
+            for task in over.result()[0]:
+                if (error := task.exception()) is not None:
+                    raise self._failure(tasks[task], error)
+        finally:
+            over.cancel()
+            self._broken.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return len(self._transit) + self._missed
+
+    # -- the nodes' side
+
+    def carry(self, header: Header, message: Message, nbytes: int) -> None:
+        if header.off_clock:
+            self._loop.call_soon(self._deliver, header, message, nbytes, None)
+            return
+        self._sent += 1
+        self._transit[self._sent] = header, message, nbytes
+        self._network.send(header.sent, header.sender, header.receiver, nbytes, self._sent)
+        self._set_timer()
+
+    def charge(self, node: NodePlan, stage: str, work: Work | None) -> float:
+        return self._charges.seconds(node.name, node.role, stage, work, node.device.training, node.device.memory)
+
+    def note(self, entry: Span | Metric) -> None:
+        self._note(entry)
+        self._noted += 1
+        if self._noted % LOOK_EVERY == 0 and time.monotonic() > self._deadline:
+            raise DeadlineExceeded(f"{self.run}: not over within {self._limit:g} s of this host's time (deadlines.run)")
+
+    # -- the links
+
+    def _set_timer(self) -> None:
+        wakeup = self._network.wakeup()
+        if wakeup is None:
+            return
+        if self._timer is not None:
+            if self._wakeup <= wakeup:
+                return
+            self._timer.cancel()
+        self._wakeup = wakeup
+        self._timer = self._loop.call_at(self.clock.host_time(wakeup), self._pump)
+
+    def _pump(self) -> None:
+        """Deliver what is due, and wake again when the next is."""
+        self._timer = None
+        # The loop's own time may be off by rounding, and would then bring the same moment again for ever.
+        for news in self._network.advance(max(self._wakeup, self.clock.now())):
+            if isinstance(news, Arrival):
+                header, message, nbytes = self._transit.pop(news.token)
+                self._deliver(header, message, nbytes, news.due)
+            else:
+                header = self._transit[news.token][0]
+                self._nodes[header.sender].depart(header.number, news.time)
+        self._set_timer()
+
+    def _deliver(self, header: Header, message: Message, nbytes: int, due: float | None) -> None:
+        if header.receiver in self._ended:
+            self._missed += not header.off_clock
+            return
+        end = header.sent if due is None else max(due, header.sent)
+        promised = due is not None and not self._network.promises_nothing(header.sender, header.receiver)
+        self.note(
+            Span(
+                self.run, header.round, header.sender, header.stage, header.sent, end, source="modelled", bytes=nbytes,
+                peer=header.receiver, due=end if promised else None, off_clock=header.off_clock,
+            )
+        )  # fmt: skip
+        self._nodes[header.receiver].arrive(message, end)
+
+    # -- what goes wrong
+
+    def _failure(self, name: str, error: BaseException) -> BaseException:
+        if not isinstance(error, Exception):
+            return error
+        text = " ".join(str(error).split())
+        known = isinstance(error, EdgebedError)
+        failure = NodeFailure(f"{self.run}: {name} failed: {text if known else f'{type(error).__name__}: {text}'}")
+        failure.exit_status = error.exit_status if isinstance(error, EdgebedError) else 1
+        failure.__cause__ = error
+        return failure
+
+    def _stuck(self) -> str:
+        waits = [f"{name} waits for {node.waits_for}" for name, node in self._nodes.items() if name not in self._ended]
+        shown = "; ".join(waits[:4]) + (f"; and {len(waits) - 4} more" if len(waits) > 4 else "")
+        over = f" ({', '.join(sorted(self._ended)[:4])} ended)" if self._ended else ""
+        return f"{self.run}: nobody can go on at {self.clock.now():.6g} s: {shown}{over}"

@@ -1,0 +1,234 @@
+"""The `Node` of a program that runs in virtual time."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from emulator.bus import wire
+from emulator.bus.wire import Header, Kind, WireError
+from emulator.clock import SAME_MOMENT, Clock
+from emulator.errors import DeadlineExceeded, InputError
+from emulator.node import Array, Message, Work
+from emulator.plan import NodePlan
+from emulator.timeline import WAIT, Metric, Span
+from emulator.units import SIZE, show
+
+T = TypeVar("T")
+
+
+class World(Protocol):
+    """What a node needs of the run that it takes part in."""
+
+    run: str
+    peers: dict[str, list[str]]
+    config: dict[str, Any]
+    clock: Clock
+    max_message: float
+
+    def carry(self, header: Header, message: Message, nbytes: int) -> None:
+        """Take a message of `nbytes` on the wire from its sender."""
+
+    def charge(self, node: NodePlan, stage: str, work: Work | None) -> float:
+        """Emulated seconds that this computation takes the node's device."""
+
+    def note(self, entry: Span | Metric) -> None:
+        """Write down what happened."""
+
+
+@dataclass(eq=False)
+class _Waiter:
+    """A `receive` that nothing has come for."""
+
+    kind: str | None
+    sender: str | None
+    got: "asyncio.Future[tuple[float, Message]]"
+
+    def wants(self, message: Message) -> bool:
+        return self.kind in (None, message.kind) and self.sender in (None, message.sender)
+
+    def __str__(self) -> str:
+        what = f"'{self.kind}'" if self.kind else "a message"
+        return f"{what} from {self.sender or 'any peer'}"
+
+
+class VirtualNode:
+    """A node whose device takes what the cost model says, and which is never late.
+
+    `number` counts its messages that cross links; `arrive` and `depart` are called by the world.
+    """
+
+    def __init__(self, world: World, plan: NodePlan) -> None:
+        self.name = plan.name
+        self.role = plan.role
+        self.peers = world.peers
+        self.config = world.config
+        self.round = 0
+        self._world = world
+        self._plan = plan
+        self._known = {name for names in self.peers.values() for name in names}
+        self._device = asyncio.Lock()
+        self._settled = 0.0
+        self._inbox: dict[tuple[str, str], deque[tuple[int, float, Message]]] = {}
+        self._arrived = 0
+        self._waiters: list[_Waiter] = []
+        self._outstanding: dict[int, int] = {}
+        self._room: asyncio.Future[None] | None = None
+        self._departed = 0.0
+        self._sent = 0
+
+    async def send(
+        self,
+        to: str,
+        kind: str,
+        fields: Mapping[str, Any] | None = None,
+        tensors: Mapping[str, Array] | None = None,
+        *,
+        off_clock: bool = False,
+    ) -> None:
+        if to not in self._known or to == self.name:
+            raise InputError(f"{self.name}: cannot send '{kind}' to '{to}': no such peer in this testbed")
+        payload = sum(array.nbytes for array in (tensors or {}).values())
+        if payload > self._world.max_message:
+            raise InputError(
+                f"{self.name}: '{kind}' to {to} has {show(payload, SIZE, 4)}, over the bus's limit of "
+                f"{show(self._world.max_message, SIZE, 4)}: raise bus.max_message in the experiment"
+            )
+        header = Header(Kind.DATA, self.name, to, kind, round=self.round, off_clock=off_clock)
+        header.fields = dict(fields or {})
+        if not off_clock:
+            await self._wait_for_room(payload)
+            self._sent += 1
+            header.number = self._sent
+            self._outstanding[header.number] = payload
+        header.sent = self._reached()
+        try:
+            frames = wire.encode(header, tensors)
+        except WireError as error:
+            raise InputError(f"{self.name}: '{kind}' to {to} cannot be sent: {error}") from None
+        if header.fields:
+            header.fields = wire.unpack(frames[0]).fields  # as they come out at the other end
+        views = {name: _read_only(array) for name, array in (tensors or {}).items()}
+        message = Message(self.name, kind, self.round, header.fields, views)
+        self._world.carry(header, message, sum(map(len, frames)))
+
+    async def receive(
+        self, kind: str | None = None, sender: str | None = None, *, timeout: float | None = None
+    ) -> Message:
+        there = self._take(kind, sender)
+        if there is None:
+            waiter = _Waiter(kind, sender, asyncio.get_running_loop().create_future())
+            self._waiters.append(waiter)
+            limit = None if timeout is None else self._world.clock.host_time(self._reached() + timeout)
+            try:
+                if limit is None:
+                    there = await waiter.got
+                else:
+                    async with asyncio.timeout_at(limit):
+                        there = await waiter.got
+            except TimeoutError:
+                raise DeadlineExceeded(f"{self.name}: no {waiter} within {timeout:g} s") from None
+            finally:
+                self._waiters.remove(waiter)
+        self._settled = max(self._settled, there[0])
+        return there[1]
+
+    async def compute(self, stage: str, fn: Callable[[], T], work: Work | None = None) -> T:
+        async with self._device:
+            start = self._reached()
+            end = start + self._world.charge(self._plan, stage, work)
+            result = fn()
+            await self._world.clock.sleep_until(end)
+            self._settled = max(self._settled, end)
+            flops = work.flops if work else None
+            self._world.note(
+                Span(
+                    self._world.run, self.round, self.name, stage, start, end,
+                    source="modelled", due=end, mode="modelled", flops=flops,
+                )
+            )  # fmt: skip
+            return result
+
+    async def off_clock(self, fn: Callable[[], T]) -> T:
+        return fn()
+
+    def record(self, metric: str, value: float) -> None:
+        self._world.note(Metric(self._world.run, self.round, self.name, metric, float(value)))
+
+    # -- the world's side
+
+    def arrive(self, message: Message, there: float) -> None:
+        """`message` is there, at that emulated time."""
+        for waiter in self._waiters:
+            if not waiter.got.done() and waiter.wants(message):
+                waiter.got.set_result((there, message))
+                return
+        self._arrived += 1
+        self._inbox.setdefault((message.sender, message.kind), deque()).append((self._arrived, there, message))
+
+    def depart(self, number: int, time: float) -> None:
+        """The message of that number has left the up link at the emulated `time`."""
+        del self._outstanding[number]
+        self._departed = time
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    @property
+    def waits_for(self) -> str:
+        """What it cannot go on without, in words."""
+        waits = [str(waiter) for waiter in self._waiters if not waiter.got.done()]
+        if self._room is not None:
+            waits.append("room in its up link")
+        return " and ".join(waits) or "something in its own program"
+
+    def _take(self, kind: str | None, sender: str | None) -> tuple[float, Message] | None:
+        """The oldest message that fits."""
+        if kind is not None and sender is not None:
+            key = (sender, kind)
+            if key not in self._inbox:
+                return None
+        else:
+            fitting = [k for k in self._inbox if kind in (None, k[1]) and sender in (None, k[0])]
+            if not fitting:
+                return None
+            key = min(fitting, key=lambda k: self._inbox[k][0][0])
+        line = self._inbox[key]
+        _, there, message = line.popleft()
+        if not line:
+            del self._inbox[key]
+        return there, message
+
+    async def _wait_for_room(self, payload: int) -> None:
+        """Wait until the message fits the up link's queue; one larger than the queue goes alone."""
+        if self._has_room(payload):
+            return
+        start = self._reached()
+        while not self._has_room(payload):
+            if self._room is None or self._room.done():
+                self._room = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._room)
+        self._room = None
+        end = max(start, self._departed)
+        self._settled = max(self._settled, end)
+        self._world.note(
+            Span(self._world.run, self.round, self.name, WAIT, start, end, source="modelled", due=end)
+        )  # fmt: skip
+
+    def _has_room(self, payload: int) -> bool:
+        return not self._outstanding or sum(self._outstanding.values()) + payload <= self._plan.link.up.queue
+
+    def _reached(self) -> float:
+        """The emulated time: that of what the program waited for, free of the rounding of the loop's own time."""
+        now = self._world.clock.now()
+        if now - self._settled > SAME_MOMENT:
+            self._settled = now
+        return self._settled
+
+
+def _read_only(array: Array) -> Array:
+    view = np.asarray(array, order="C").view()
+    view.flags.writeable = False
+    return view

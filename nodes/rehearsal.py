@@ -1,0 +1,94 @@
+"""Training without training: the same bytes on the wire, and nothing learnt.
+
+Where only latencies are wanted (`training: false`), these stand in for nodes/trainer.py and nodes/training.py. They
+need no data and no PyTorch, and all clients share their arrays, so that there may be thousands of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nodes.architectures import Architecture
+from nodes.config import Settings
+from nodes.data import KINDS
+from nodes.options import SFLOptions
+
+if TYPE_CHECKING:
+    from nodes.state import State
+    from nodes.training import Outcome
+
+
+class RehearsedTrainer:
+    """A client's half; see `Trainer`."""
+
+    def __init__(self, settings: Settings, index: int, clients: int) -> None:
+        workload = settings.workload
+        # How many samples a client holds decides no latency, their number in all does: when SFL averages.
+        self.held = workload.data.training * (index + 1) // clients - workload.data.training * index // clients
+        self._upload = _upload(
+            workload.model.architecture,
+            workload.model.client_layers,
+            workload.batch_size,
+            KINDS[workload.data.name].classes,
+        )
+        self._state = _weights(workload.model.architecture, workload.model.client_layers)
+
+    def forward(self) -> Mapping[str, NDArray[np.generic]]:
+        return self._upload
+
+    def backward(self, gradient: NDArray[np.generic]) -> None:
+        """Nothing to learn from."""
+
+    def state(self) -> "State":
+        return self._state
+
+    def load(self, state: "State") -> None:
+        """It has these weights already."""
+
+
+class RehearsedTraining:
+    """The server's half; see `Training`."""
+
+    def __init__(self, settings: Settings, samples: Sequence[int]) -> None:
+        workload, options = settings.workload, settings.options
+        self.in_turns = options.in_turns
+        self._interval = (
+            options.rounds_between(samples, workload.batch_size) if isinstance(options, SFLOptions) else None
+        )
+        upload = _upload(workload.model.architecture, workload.model.client_layers, workload.batch_size, 1)
+        self._gradient = upload["activations"]
+
+    def step(self, round: int, uploads: Sequence[tuple[str, Mapping[str, NDArray[np.generic]]]]) -> "Outcome":
+        return [self._gradient] * len(uploads), [], {}
+
+    def averages_after(self, round: int) -> bool:
+        return self._interval is not None and round % self._interval == 0
+
+    def average(self, states: "Sequence[State]") -> "State":
+        return states[0]
+
+    def evaluate(self, states: "Sequence[State]") -> None:
+        """There is no model to test."""
+
+
+@cache
+def _upload(architecture: Architecture, cut: int, batch: int, classes: int) -> dict[str, NDArray[np.generic]]:
+    return {
+        "activations": np.zeros((batch, *architecture.shapes()[cut]), np.float32),
+        "labels": np.zeros(batch, np.min_scalar_type(classes - 1)),
+    }
+
+
+@cache
+def _weights(architecture: Architecture, stop: int) -> dict[str, NDArray[np.float32]]:
+    """The weights of the first layers, by the names PyTorch gives them, all 0."""
+    found: dict[str, NDArray[np.float32]] = {}
+    for position, (layer, shape) in enumerate(zip(architecture.layers[:stop], architecture.shapes(), strict=False)):
+        if layer.kind in ("conv", "linear"):
+            kernel = (layer.size, shape[0], 3, 3) if layer.kind == "conv" else (layer.size, shape[0])
+            found[f"{position}.weight"] = np.zeros(kernel, np.float32)
+            found[f"{position}.bias"] = np.zeros(layer.size, np.float32)
+    return found
