@@ -4,8 +4,10 @@ No PyTorch here. Defaults are the readings that README.md and the algorithms' ow
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from itertools import accumulate
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
@@ -33,14 +35,27 @@ class Options(Strict):
     server_rate: Rate | None = None
     client_rate: ClientRate | None = None
 
-    in_turns: ClassVar[bool] = False
-    """Whether the clients train one after the other and hand the client-side model on."""
+    def turns(self, round: int, samples: Sequence[int], batch: int) -> list[int] | None:
+        """Who trains when: places in the testbed's order, one for each mini-batch of the round and one for the first
+        of the next round. None: all at once, a mini-batch each.
+
+        `samples`: how many each client holds.
+        """
+        return None
 
 
 class SLOptions(Options):
     """Vanilla split learning."""
 
-    in_turns: ClassVar[bool] = True
+    handover: Literal["batch", "epoch"] = Field(
+        default="batch", description="how long a client trains before it hands the model on: a mini-batch, or its epoch"
+    )
+
+    def turns(self, round: int, samples: Sequence[int], batch: int) -> list[int]:
+        """A round is as many mini-batches as there are clients, whoever's they are."""
+        clients = len(samples)
+        ends = list(accumulate(1 if self.handover == "batch" else max(held // batch, 1) for held in samples))
+        return [bisect_right(ends, slot % ends[-1]) for slot in range((round - 1) * clients, round * clients + 1)]
 
 
 class PSLOptions(Options):
@@ -57,6 +72,9 @@ class SFLOptions(Options):
     """SplitFed learning."""
 
     interval: PositiveInt | None = Field(default=None, description="rounds between averages; none: one epoch")
+    server: Literal["v1", "v2"] = Field(
+        default="v2", description="v2: one server-side model for all; v1: one for each client, averaged like theirs"
+    )
 
     def rounds_between(self, samples: Sequence[int], batch: int) -> int:
         """Rounds between averages of clients that hold so many samples: by default an epoch of the average client."""

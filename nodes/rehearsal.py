@@ -54,7 +54,6 @@ class RehearsedTraining:
 
     def __init__(self, settings: Settings, samples: Sequence[int]) -> None:
         workload, options = settings.workload, settings.options
-        self.in_turns = options.in_turns
         self._interval = (
             options.rounds_between(samples, workload.batch_size) if isinstance(options, SFLOptions) else None
         )

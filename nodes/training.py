@@ -18,10 +18,7 @@ the algorithm's metrics."""
 
 
 class Training:
-    """The algorithm that `settings` name, for clients that hold so many `samples`.
-
-    `in_turns`: the clients train one after the other, so `step` gets one upload at a time.
-    """
+    """The algorithm that `settings` name, for clients that hold so many `samples`."""
 
     def __init__(self, settings: Settings, samples: Sequence[int]) -> None:
         workload, seed = settings.workload, settings.seed
@@ -29,10 +26,9 @@ class Training:
         self._algorithm = named(settings.algorithm)(build(architecture, seed, start=cut), settings, samples)
         self._client_model = build(architecture, seed, stop=cut)
         self._test = data.load(workload.data, "test", seed).take(slice(workload.evaluate.samples))
-        self.in_turns = self._algorithm.in_turns
 
     def step(self, round: int, uploads: Sequence[tuple[str, Mapping[str, NDArray[np.generic]]]]) -> Outcome:
-        """Train on one mini-batch of each client; `uploads`: names and what they sent.
+        """Train on one mini-batch of each client, or of the one whose turn it is; `uploads`: names and what they sent.
 
         Raises FloatingPointError, naming round and client, when a loss is no longer a number.
         """

@@ -46,8 +46,7 @@ class Step:
 class Algorithm(ABC):
     """The server's side of one algorithm: one server-side model, one optimizer.
 
-    `in_turns`: the clients train one after the other and hand the client-side model on, so `step` gets one upload
-    at a time; otherwise it gets those of all clients, in testbed order.
+    `step` gets the uploads of all clients, in testbed order; where they train in turns, one at a time.
     """
 
     def __init__(self, model: nn.Module, settings: Settings, samples: Sequence[int]) -> None:
@@ -55,14 +54,21 @@ class Algorithm(ABC):
         self.model = model
         self.parameters = list(model.parameters())
         self.settings = settings
-        self.in_turns = settings.options.in_turns
         self.samples = samples
-        optimizer = settings.optimizer
-        self.optimizer = torch.optim.SGD(self.parameters, lr=optimizer.server_rate, momentum=optimizer.momentum)
+        self.optimizer = self.new_optimizer(model)
+
+    def new_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """An optimizer of a server-side model, as the settings have it."""
+        optimizer = self.settings.optimizer
+        return torch.optim.SGD(model.parameters(), lr=optimizer.server_rate, momentum=optimizer.momentum)
 
     def loss(self, upload: Upload, scores: Tensor) -> Tensor:
         """The mean loss of one client's batch, from its scores (batch, classes)."""
         return cross_entropy(scores, upload.labels)
+
+    def models(self) -> Sequence[nn.Module]:
+        """The server-side model that belongs to each client, in testbed order."""
+        return [self.model] * len(self.samples)
 
     @abstractmethod
     def step(self, round: int, uploads: Sequence[Upload]) -> Step:

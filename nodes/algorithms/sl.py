@@ -1,8 +1,9 @@
 """SL, vanilla split learning: the clients in turn, one client-side model handed from each to the next.
 
 Gupta, Raskar, "Distributed learning of deep neural network over multiple agents", arXiv 1810.06060, in its
-peer-to-peer mode. A turn is one mini-batch (ours, so that a round is the same number of samples as in PSL). The
-weights travel; the momentum of the client-side optimizer stays with each client (ours).
+peer-to-peer mode. A turn is one mini-batch, or, with `handover: epoch`, as many as a client has; a round is as many
+mini-batches as there are clients, so that it is the same number of samples as in PSL (ours). The weights travel; the
+momentum of the client-side optimizer stays with each client (ours).
 """
 
 from collections.abc import Sequence

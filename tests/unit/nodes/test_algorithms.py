@@ -208,6 +208,8 @@ def test_gapsl_reports_what_it_decided():
     [
         ("psl", {}),
         ("sfl", {}),
+        ("sfl", {"server": "v1"}),
+        ("psl", {"passes": "separate"}),
         ("epsl", {"phi": 0.5}),
         ("gapsl", {}),
         ("gapsl", {"update": "sum", "outside": "freeze"}),
@@ -235,6 +237,33 @@ def test_sfl_weighs_clients_by_their_samples():
     averaged = method.average(states)["weight"]
     assert averaged.dtype == np.float32
     assert averaged == pytest.approx(np.full((2, 2), 2.0))
+
+
+def test_sfl_v1_trains_each_clients_server_side_model_on_that_client_alone():
+    method = algorithm("sfl", clients=3, server="v1")
+    alone = []
+    for k in range(3):
+        one = algorithm("sl", clients=1)
+        for round in (1, 2):
+            one.step(round, [uploads(3, seed=round)[k]])
+        alone.append(one.parameters)
+    for round in (1, 2):
+        method.step(round, uploads(3, seed=round))
+    for model, own in zip(method.models(), alone, strict=True):
+        assert_same(list(model.parameters()), own)
+
+    method.samples = [1, 1, 2]
+    state = {"weight": np.zeros(1, dtype=np.float32)}
+    method.average([state] * 3)
+    expected = [(a + b + 2 * c) / 4 for a, b, c in zip(*alone, strict=True)]
+    for model in method.models():
+        assert_same(list(model.parameters()), expected)
+
+
+@pytest.mark.parametrize("name", ["psl", "sfl"])
+def test_psl_and_sfl_are_the_same_step_and_psl_may_take_it_client_by_client(name):
+    reference = several_steps(algorithm(name, clients=3), clients=3)
+    assert_same(several_steps(algorithm("psl", clients=3, passes="separate"), clients=3), reference)
 
 
 def test_only_sfl_averages():
