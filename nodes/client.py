@@ -23,7 +23,8 @@ async def main(node: "Node") -> None:
     """Train whenever the server begins a round, until it ends the run."""
     (server,) = node.peers["server"]
     client = await node.off_clock(lambda: _prepare(node))
-    await node.send(server, "ready", {"samples": client.trainer.held}, off_clock=True)
+    ready = {"samples": client.trainer.held, "labels": client.trainer.labels}
+    await node.send(server, "ready", ready, off_clock=True)
     while (order := await node.receive(sender=server)).kind != "end":
         node.round = order.fields["round"]
         await _take_part(node, client, server, order)
@@ -70,7 +71,7 @@ async def _take_part(node: "Node", client: _Client, server: str, order: "Message
         await node.send(server, "uplink", tensors=upload)
         downlink = await node.receive("downlink", server)
         if downlink.tensors:  # else the server has this client stand still
-            backward = partial(trainer.backward, downlink.tensors["gradient"])
+            backward = partial(trainer.backward, downlink.tensors["gradient"], node.round)
             await node.compute("client_backward", backward, client.backward_work)
 
     if turn["average"]:

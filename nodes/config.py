@@ -26,6 +26,9 @@ class Data(Strict):
     alpha: float = Field(default=0.5, ge=1e-3, le=1e6, description="of the Dirichlet distribution; small: uneven")
     train_samples: PositiveInt | None = Field(default=None, description="a seeded choice of so many; none: all")
     test_samples: PositiveInt | None = Field(default=None, description="a seeded choice of so many; none: all")
+    fill: bool = Field(
+        default=False, description="may a client whose draw is short of a batch be given others' samples"
+    )
 
     @model_validator(mode="after")
     def _there_are_so_many(self) -> "Data":
@@ -74,11 +77,27 @@ class Model(Strict):
 
 
 class Optimizer(Strict):
-    """Stochastic gradient descent with momentum, on both sides of the cut."""
+    """Stochastic gradient descent with momentum, or AdamW, on both sides of the cut."""
 
+    name: Literal["sgd", "adamw"] = "sgd"
     server_rate: Rate = 0.01
     client_rate: ClientRate = 0.005
-    momentum: float = Field(default=0.9, ge=0, lt=1)
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
+    weight_decay: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _has_what_is_set(self) -> "Optimizer":
+        if self.name == "adamw" and "momentum" in self.model_fields_set:
+            raise ValueError("momentum is for sgd: adamw has none, leave it out")
+        return self
+
+
+class Devices(Strict):
+    """What PyTorch computes on. An emulated device is a share of one processor core: `cuda` is for virtual runs, whose
+    times are modelled, and for the server of a run of which only the accuracy counts."""
+
+    server: Literal["cpu", "cuda"] = "cpu"
+    clients: Literal["cpu", "cuda"] = "cpu"
 
 
 class Evaluate(Strict):
@@ -86,6 +105,9 @@ class Evaluate(Strict):
 
     every: PositiveInt = Field(default=10, description="rounds")
     samples: PositiveInt | None = Field(default=None, description="of the test set; none: all")
+    checkpoint: str | None = Field(
+        default=None, min_length=1, description="folder in which all models are kept, as they were last evaluated"
+    )
 
 
 class Workload(Strict):
@@ -95,8 +117,14 @@ class Workload(Strict):
     model: Model
     batch_size: PositiveInt = 16
     optimizer: Optimizer = Optimizer()
+    devices: Devices = Devices()
     evaluate: Evaluate = Evaluate()
     algorithms: Algorithms = Algorithms()
+
+    @property
+    def classes(self) -> int:
+        """How many the data set has."""
+        return KINDS[self.data.name].classes
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Workload":
@@ -172,13 +200,25 @@ def check(config: Mapping[str, Any], peers: Mapping[str, Sequence[str]]) -> None
 
 
 def prepare(config: Mapping[str, Any]) -> None:
-    """Have the data there before a run starts; downloads CIFAR-10 if, and only if, the file allows it.
+    """Have the data and the devices there before a run starts; downloads data if, and only if, the file allows it.
 
     Raises ValueError with what to do.
     """
-    data = read(config).workload.data
+    workload = read(config).workload
+    for role, device in workload.devices:
+        if device == "cuda":
+            _check_cuda(role)
+    data = workload.data
     if data.name == "cifar10":
         cifar10.prepare(Path(data.folder), download=data.download)
+
+
+def _check_cuda(role: str) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        built = "sees no CUDA device" if torch.version.cuda else "is a build without CUDA"
+        raise ValueError(f"devices.{role} is cuda, but this host's PyTorch {built}: take cpu")
 
 
 def _text(shape: tuple[int, ...]) -> str:

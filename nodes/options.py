@@ -29,11 +29,30 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class ClientSchedule(Strict):
+    """Not the paper's: how the clients' learning rate falls."""
+
+    shape: Literal["constant", "linear", "cosine"] = "constant"
+    until: Share = Field(default=1.0, gt=0, le=1, description="of the planned rounds, in which it falls")
+    end: Share = Field(default=0.0, ge=0, le=1, description="of the client rate, kept from then on; 0 % freezes")
+
+    def factor(self, round: int, rounds: int) -> float:
+        """What the client rate is multiplied with in `round` (from 1) of `rounds`."""
+        if self.shape == "constant":
+            return 1.0
+        done = min((round - 1) / (self.until * rounds), 1.0)
+        left = 1 - done if self.shape == "linear" else (1 + math.cos(math.pi * done)) / 2
+        return self.end + (1 - self.end) * left
+
+
 class Options(Strict):
-    """What every algorithm may set for itself."""
+    """What every algorithm may set for itself. The last three are not the paper's: see nodes/extensions.py."""
 
     server_rate: Rate | None = None
     client_rate: ClientRate | None = None
+    logit_adjustment: float = Field(default=0.0, ge=0, description="times the log of each client's label prior; 0: off")
+    proximal: float = Field(default=0.0, ge=0, description="pull of client-side models to their initialisation; 0: off")
+    client_schedule: ClientSchedule = ClientSchedule()
 
     def turns(self, round: int, samples: Sequence[int], batch: int) -> list[int] | None:
         """Who trains when: places in the testbed's order, one for each mini-batch of the round and one for the first

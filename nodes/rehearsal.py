@@ -28,6 +28,7 @@ class RehearsedTrainer:
         workload = settings.workload
         # How many samples a client holds decides no latency, their number in all does: when SFL averages.
         self.held = workload.data.training * (index + 1) // clients - workload.data.training * index // clients
+        self.labels: list[int] = []
         self._upload = _upload(
             workload.model.architecture,
             workload.model.client_layers,
@@ -39,7 +40,7 @@ class RehearsedTrainer:
     def forward(self) -> Mapping[str, NDArray[np.generic]]:
         return self._upload
 
-    def backward(self, gradient: NDArray[np.generic]) -> None:
+    def backward(self, gradient: NDArray[np.generic], round: int) -> None:
         """Nothing to learn from."""
 
     def state(self) -> "State":
@@ -69,8 +70,9 @@ class RehearsedTraining:
     def average(self, states: "Sequence[State]") -> "State":
         return states[0]
 
-    def evaluate(self, states: "Sequence[State]") -> None:
+    def evaluate(self, round: int, states: "Sequence[State]") -> Mapping[str, float]:
         """There is no model to test."""
+        return {}
 
 
 @cache

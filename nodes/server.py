@@ -31,8 +31,8 @@ async def main(node: "Node") -> None:
     """
     settings = read(node.config)
     clients = node.peers["client"]
-    samples = [int((await node.receive("ready", client)).fields["samples"]) for client in clients]
-    server = await node.off_clock(lambda: _prepare(settings, samples))
+    ready = [(await node.receive("ready", client)).fields for client in clients]
+    server = await node.off_clock(lambda: _prepare(settings, ready))
 
     for round in range(1, settings.rounds + 1):
         node.round = round
@@ -43,11 +43,9 @@ async def main(node: "Node") -> None:
             node.record("loss", fmean(losses))
         if evaluate:
             states = [message.tensors for message in done if message.tensors]
-            accuracy = await node.off_clock(partial(server.training.evaluate, states))
-            if accuracy is not None:
-                node.record("accuracy", accuracy.mean)
-                node.record("accuracy_min", accuracy.low)
-                node.record("accuracy_max", accuracy.high)
+            metrics = await node.off_clock(partial(server.training.evaluate, round, states))
+            for metric, value in metrics.items():
+                node.record(metric, value)
 
     for client in clients:
         await node.send(client, "end", off_clock=True)
@@ -64,24 +62,29 @@ class _Server:
     average_work: "Work"
 
 
-def _prepare(settings: Settings, samples: Sequence[int]) -> _Server:
+def _prepare(settings: Settings, ready: Sequence[Mapping[str, Any]]) -> _Server:
     from nodes import work
 
-    clients = len(samples)
+    clients = len(ready)
+    samples = [int(fields["samples"]) for fields in ready]
     return _Server(
         settings,
         samples,
-        _training(settings, samples),
+        _training(settings, samples, [fields["labels"] for fields in ready]),
         work.server_step(settings, clients),
         work.aggregate(settings, clients),
     )
 
 
-def _training(settings: Settings, samples: Sequence[int]) -> "Training | RehearsedTraining":
+def _training(
+    settings: Settings, samples: Sequence[int], labels: Sequence[Sequence[int]]
+) -> "Training | RehearsedTraining":
     if settings.training:
+        import numpy as np
+
         from nodes.training import Training
 
-        return Training(settings, samples)
+        return Training(settings, samples, np.array(labels, dtype=np.float64))
     from nodes.rehearsal import RehearsedTraining
 
     return RehearsedTraining(settings, samples)

@@ -22,8 +22,8 @@ def to_tensor(array: NDArray[np.generic]) -> Tensor:
 
 
 def to_array(tensor: Tensor) -> NDArray[np.float32]:
-    """The tensor's values, without a copy: what is sent must not be written to afterwards."""
-    array: NDArray[np.float32] = tensor.detach().contiguous().numpy()
+    """The tensor's values, on the processor without a copy: what is sent must not be written to afterwards."""
+    array: NDArray[np.float32] = tensor.detach().contiguous().cpu().numpy()
     return array
 
 

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from nodes import optimizers
 from nodes.config import Settings
+from nodes.extensions import LabelPriors
 from nodes.state import State, to_tensor
 
 
@@ -28,9 +30,10 @@ class Upload:
     labels: Tensor
 
     @classmethod
-    def from_arrays(cls, client: str, arrays: Mapping[str, NDArray[np.generic]]) -> "Upload":
-        """Read the tensors of an `uplink` message."""
-        return cls(client, to_tensor(arrays["activations"]), to_tensor(arrays["labels"]).long())
+    def from_arrays(cls, client: str, arrays: Mapping[str, NDArray[np.generic]], device: str = "cpu") -> "Upload":
+        """Read the tensors of an `uplink` message, for a model on `device`."""
+        activations, labels = to_tensor(arrays["activations"]), to_tensor(arrays["labels"])
+        return cls(client, activations.to(device), labels.to(device).long())
 
 
 @dataclass(frozen=True)
@@ -56,26 +59,33 @@ class Algorithm(ABC):
         self.settings = settings
         self.samples = samples
         self.optimizer = self.new_optimizer(model)
+        self.priors = LabelPriors(settings.workload.classes, settings.options.logit_adjustment)
 
     def new_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """An optimizer of a server-side model, as the settings have it."""
-        optimizer = self.settings.optimizer
-        return torch.optim.SGD(model.parameters(), lr=optimizer.server_rate, momentum=optimizer.momentum)
+        settings = self.settings.optimizer
+        return optimizers.build(model.parameters(), settings, settings.server_rate)
 
     def loss(self, upload: Upload, scores: Tensor) -> Tensor:
         """The mean loss of one client's batch, from its scores (batch, classes)."""
-        return cross_entropy(scores, upload.labels)
+        return cross_entropy(self.priors.adjust(upload.client, scores), upload.labels)
 
     def models(self) -> Sequence[nn.Module]:
         """The server-side model that belongs to each client, in testbed order."""
         return [self.model] * len(self.samples)
 
-    @abstractmethod
     def step(self, round: int, uploads: Sequence[Upload]) -> Step:
         """Train the server-side model on one mini-batch per client.
 
         Raises FloatingPointError, naming round and client, when a loss is no longer a number.
         """
+        for upload in uploads:
+            self.priors.count(upload.client, upload.labels)
+        return self.train(round, uploads)
+
+    @abstractmethod
+    def train(self, round: int, uploads: Sequence[Upload]) -> Step:
+        """What the algorithm makes of these uploads; see `step`."""
 
 
 class Averaging(Algorithm):

@@ -27,7 +27,7 @@ class EPSL(Algorithm):
         assert isinstance(settings.options, EPSLOptions)
         self.averaged = settings.options.averaged(settings.workload.batch_size)
 
-    def step(self, round: int, uploads: Sequence[Upload]) -> Step:
+    def train(self, round: int, uploads: Sequence[Upload]) -> Step:
         clients, batch, averaged = len(uploads), len(uploads[0].labels), self.averaged
         activations = torch.stack([upload.activations for upload in uploads])  # (clients, batch, ...)
 

@@ -42,7 +42,7 @@ class GAPSL(Algorithm):
         else:
             self.gradients = (Kept if options.memory == "full" else Recomputed)(model, len(samples))
 
-    def step(self, round: int, uploads: Sequence[Upload]) -> Step:
+    def train(self, round: int, uploads: Sequence[Upload]) -> Step:
         # One backward pass per client: only so are the clients' gradients of the server-side model known apart.
         passes = self.gradients.passes(uploads, self.loss)
         values = finite(round, uploads, "loss", passes.losses)

@@ -14,7 +14,7 @@ from nodes.options import PSLOptions
 class PSL(Algorithm):
     """Server update: mean over clients of the gradients of each client's own mean loss."""
 
-    def step(self, round: int, uploads: Sequence[Upload]) -> Step:
+    def train(self, round: int, uploads: Sequence[Upload]) -> Step:
         assert isinstance(self.settings.options, PSLOptions)
         if self.settings.options.passes == "separate":
             return self._separate_passes(round, uploads)

@@ -32,7 +32,7 @@ class SFL(Averaging):
             copies = [copy.deepcopy(model) for _ in samples[1:]]
             self.replicas += [(one, self.new_optimizer(one)) for one in copies]
 
-    def step(self, round: int, uploads: Sequence[Upload]) -> Step:
+    def train(self, round: int, uploads: Sequence[Upload]) -> Step:
         if len(self.replicas) > 1:
             return self._step_replicas(round, uploads)
 

@@ -16,7 +16,7 @@ from nodes.algorithms.common import Algorithm, Step, Upload, finite
 class SL(Algorithm):
     """Server update: the gradient of the one client's mean loss, at every turn."""
 
-    def step(self, round: int, uploads: Sequence[Upload]) -> Step:
+    def train(self, round: int, uploads: Sequence[Upload]) -> Step:
         (upload,) = uploads
         activations = upload.activations.requires_grad_()
 

@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from nodes.architectures import ARCHITECTURES
-from nodes.evaluate import evaluate
 from nodes.models import build
 from nodes.state import give, take, weighted_mean
 
@@ -87,23 +86,3 @@ def test_the_mean_of_one_state_is_that_state():
     state = take(build(ARCHITECTURES["digits-cnn"], seed=1))
     mean = weighted_mean([state], [17])
     assert all((mean[name] == state[name]).all() for name in state)
-
-
-def test_accuracy_is_that_of_every_pair():
-    from nodes.data import KINDS, Samples
-
-    class Pass(torch.nn.Module):
-        """Scores that favour the class its weight names, whatever the image."""
-
-        def __init__(self):
-            super().__init__()
-            self.favourite = torch.nn.Parameter(torch.zeros(10))
-
-        def forward(self, images):
-            return self.favourite.expand(len(images), 10)
-
-    pixels = torch.zeros(4, 1, 8, 8, dtype=torch.uint8).numpy()
-    test = Samples(pixels, torch.tensor([0, 0, 0, 1]).numpy(), KINDS["digits"])
-    favourites = [{"favourite": torch.eye(10)[k].numpy()} for k in (0, 1)]
-    accuracy = evaluate(Pass(), favourites, torch.nn.Identity(), test)
-    assert (accuracy.mean, accuracy.low, accuracy.high) == (0.5, 0.25, 0.75)

@@ -4,6 +4,7 @@ import fake_node
 import pytest
 from workloads import config
 
+from emulator.errors import InputError
 from nodes import client, server
 from nodes.config import read
 from nodes.options import SLOptions
@@ -138,8 +139,20 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_round_and_client():
 
 
 def test_clients_that_cannot_all_have_a_batch_are_refused():
-    with pytest.raises(ValueError, match="not enough for 4 clients with a batch of 400"):
+    with pytest.raises(InputError, match="not enough for 4 clients with a batch of 400"):
         run("psl", batch_size=400)
+
+
+def test_a_client_that_the_draw_leaves_nothing_is_refused():
+    with pytest.raises(InputError, match=r"alpha 0.001 leaves client \d+ of 12 without a sample"):
+        run("psl", clients=12, data={"name": "digits", "partition": "dirichlet", "alpha": 0.001})
+
+
+def test_all_three_views_of_the_models_are_recorded():
+    metrics = run("psl", rounds=2).metrics
+    for name in ("accuracy", "accuracy_own"):
+        assert metrics[f"{name}_min"][2] <= metrics[name][2] <= metrics[f"{name}_max"][2]
+    assert 0 <= metrics["accuracy_ensemble"][2] <= 1
 
 
 def test_all_clients_start_with_the_same_weights_and_with_data_of_their_own():

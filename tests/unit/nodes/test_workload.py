@@ -7,7 +7,8 @@ import yaml
 from workloads import config
 
 from nodes import client, server
-from nodes.config import check, read
+from nodes.config import check, prepare, read
+from nodes.options import Algorithms
 
 FOUR = {"server": ["server"], "client": ["a", "b", "c", "d"]}
 EXPERIMENTS = Path(__file__).parents[3] / "profiles" / "experiments"
@@ -15,7 +16,7 @@ EXPERIMENTS = Path(__file__).parents[3] / "profiles" / "experiments"
 
 def spoilt(path: str, value: object) -> dict:
     """A good configuration with the value at `path` replaced."""
-    whole = config(optimizer={}, evaluate={}, algorithms={"gapsl": {}, "sfl": {}, "epsl": {}})
+    whole = config(optimizer={}, evaluate={}, algorithms={name: {} for name in Algorithms.model_fields}, devices={})
     *steps, last = path.split(".")
     at = whole
     for step in steps:
@@ -67,6 +68,16 @@ def test_a_good_configuration_passes():
         ("workload.algorithms.gapsl", {"memory": "low", "gda": "exact"}, "which gda: exact needs: take memory: full"),
         ("workload.algorithms.gapsl", {"local_steps": 2, "gda": "exact"}, "it takes local_steps: 1"),
         ("workload.algorithms.epsl.phi", 1.5, "less than or equal to 1"),
+        ("workload.algorithms.psl.passes", "one", "'together' or 'separate'"),
+        ("workload.algorithms.sfl.server", "v3", "'v1' or 'v2'"),
+        ("workload.algorithms.sl.handover", "day", "'batch' or 'epoch'"),
+        ("workload.algorithms.psl.logit_adjustment", -1, "greater than or equal to 0"),
+        ("workload.algorithms.psl.proximal", float("inf"), "finite number"),
+        ("workload.algorithms.psl.client_schedule", {"shape": "steps"}, "'constant', 'linear' or 'cosine'"),
+        ("workload.algorithms.psl.client_schedule", {"until": "0 %"}, "greater than 0"),
+        ("workload.optimizer.name", "adam", "'sgd' or 'adamw'"),
+        ("workload.optimizer", {"name": "adamw", "momentum": 0.9}, "momentum is for sgd: adamw has none"),
+        ("workload.devices.server", "gpu", "'cpu' or 'cuda'"),
         ("workload.algorithms.sfl.interval", 0, "greater than 0"),
         ("workload.algorithms.fedavg", {}, "Extra inputs"),
     ],
@@ -74,6 +85,15 @@ def test_a_good_configuration_passes():
 def test_bad_input_is_a_value_error_that_says_what_is_wrong(path, value, message):
     with pytest.raises(ValueError, match=message):
         check(spoilt(path, value), FOUR)
+
+
+@pytest.mark.parametrize("role", ["server", "clients"])
+def test_cuda_is_refused_where_there_is_none(role, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=rf"devices.{role} is cuda, but this host's PyTorch .*: take cpu"):
+        prepare(spoilt(f"workload.devices.{role}", "cuda"))
 
 
 @pytest.mark.parametrize(
