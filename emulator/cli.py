@@ -13,6 +13,7 @@ import yaml
 
 from emulator import experiment as experiments
 from emulator import library
+from emulator.cli_study import is_study, run_study
 from emulator.document import Document, as_yaml
 from emulator.errors import EdgebedError, InputError, nearest
 from emulator.host import this_host
@@ -43,6 +44,8 @@ def cli() -> None:
 @click.option("--seed", type=int, metavar="N")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Default: runs/<experiment>-<number>.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of the experiment, dotted.")
+@click.option("--size", metavar="NAME", help="Of a study: one of its sizes.")
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Of a study: processes at a time.")
 @click.option("--json", "as_json", is_flag=True, help="Print result.json and nothing else.")
 def run(
     experiment: str,
@@ -54,6 +57,8 @@ def run(
     seed: int | None,
     out: Path | None,
     settings: tuple[str, ...],
+    size: str | None,
+    jobs: int | None,
     as_json: bool,
 ) -> None:
     """Run EXPERIMENT (a name, or a YAML file) and print the latencies it measured."""
@@ -67,6 +72,12 @@ def run(
         except UnitError as error:
             raise InputError(f"--target: {error}") from None
         overrides["target_accuracy"] = target
+    if is_study(experiment, overrides):
+        with _interruptible():
+            run_study(experiment, overrides, size, jobs, out, as_json)
+        return
+    if size or jobs:
+        raise InputError(f"--{'size' if size else 'jobs'} is for studies, and {experiment} is none: leave it out")
     prepared = experiments.check(experiment, overrides, prepare=True)
     with _interruptible(), Progress(console(sys.stderr)) as progress:
         finished = experiments.run(prepared, runtime, this_host(), out, progress)
