@@ -5,13 +5,13 @@ No PyTorch here: a wrong word is reported at once.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, PrivateAttr, field_validator, model_validator
 
 from emulator.errors import nearest
-from nodes import cifar10
-from nodes.architectures import ARCHITECTURES, Architecture
+from nodes import cifar
+from nodes.architectures import ARCHITECTURES, Architecture, Norm, architecture
 from nodes.data import KINDS
 from nodes.options import Algorithms, ClientRate, Options, Rate, Strict
 
@@ -19,9 +19,13 @@ from nodes.options import Algorithms, ClientRate, Options, Rate, Strict
 class Data(Strict):
     """Which images, and how they are spread over the clients."""
 
-    name: Literal["digits", "cifar10"]
-    folder: str = Field(default="data", min_length=1, description="where CIFAR-10 lies; relative to where edgebed runs")
-    download: bool = Field(default=False, description="may CIFAR-10 be downloaded into the folder")
+    name: Literal["digits", "cifar10", "cifar100"]
+    folder: str = Field(default="data", min_length=1, description="where CIFAR lies; relative to where edgebed runs")
+    download: bool = Field(default=False, description="may CIFAR be downloaded into the folder")
+    augment: bool = Field(default=False, description="train on random crops and mirror images, each client its own")
+    resize: Annotated[int, Field(gt=0, le=1024)] | None = Field(
+        default=None, description="enlarge images to so many pixels a side; none: as they are"
+    )
     partition: Literal["iid", "dirichlet"] = "dirichlet"
     alpha: float = Field(default=0.5, ge=1e-3, le=1e6, description="of the Dirichlet distribution; small: uneven")
     train_samples: PositiveInt | None = Field(default=None, description="a seeded choice of so many; none: all")
@@ -39,7 +43,17 @@ class Data(Strict):
         ):
             if wanted is not None and wanted > there:
                 raise ValueError(f"{key} is {wanted}, but {self.name} has {there}")
+        if self.resize is not None and self.resize < kind.shape[1]:
+            raise ValueError(f"resize is {self.resize}, but images of {self.name} have {kind.shape[1]} pixels a side")
+        if self.augment and self.name == "digits":
+            raise ValueError("augment mirrors images, and a mirrored digit is another one or none: leave it out")
         return self
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of an image, as the model gets it: channels, height, width."""
+        channels, height, width = KINDS[self.name].shape
+        return (channels, self.resize or height, self.resize or width)
 
     @property
     def training(self) -> int:
@@ -51,13 +65,15 @@ class Model(Strict):
     """Which model, and where it is cut."""
 
     name: str
+    norm: Norm | None = Field(default=None, description="none, group or batch, as the model can have it")
     cut: int | str = Field(description="layers on the client: their number, or the name of the last, such as pool2")
+
+    _classes: int | None = PrivateAttr(default=None)  # the data set's: Workload says
 
     @field_validator("name")
     @classmethod
     def _is_known(cls, value: str) -> str:
-        if value not in ARCHITECTURES:
-            raise ValueError(f"no model is called '{value}'{nearest(value, list(ARCHITECTURES))}")
+        architecture(value)
         return value
 
     @model_validator(mode="after")
@@ -68,7 +84,7 @@ class Model(Strict):
     @property
     def architecture(self) -> Architecture:
         """The model's layers."""
-        return ARCHITECTURES[self.name]
+        return architecture(self.name, self.norm, self._classes)
 
     @property
     def client_layers(self) -> int:
@@ -128,13 +144,15 @@ class Workload(Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Workload":
-        architecture, kind = self.model.architecture, KINDS[self.data.name]
-        if architecture.shape != kind.shape or architecture.classes < kind.classes:
-            fitting = [a.name for a in ARCHITECTURES.values() if a.shape == kind.shape]
+        shape = self.data.shape
+        if self.model.architecture.shape != shape:
+            fitting = [a.name for a in ARCHITECTURES.values() if a.shape == shape]
+            remedy = f"choose {' or '.join(fitting)}" if fitting else "choose another data.resize"
             raise ValueError(
-                f"{architecture.name} is made for {_text(architecture.shape)} images and {self.data.name} has "
-                f"{_text(kind.shape)}: choose {' or '.join(fitting)}"
+                f"{self.model.name} is made for {_text(self.model.architecture.shape)} images and {self.data.name} has "
+                f"{_text(shape)}: {remedy}"
             )
+        self.model._classes = self.classes
         if self.batch_size > self.data.training:
             raise ValueError(f"batch_size is {self.batch_size}, but there are {self.data.training} training samples")
         return self
@@ -209,8 +227,8 @@ def prepare(config: Mapping[str, Any]) -> None:
         if device == "cuda":
             _check_cuda(role)
     data = workload.data
-    if data.name == "cifar10":
-        cifar10.prepare(Path(data.folder), download=data.download)
+    if data.name != "digits":
+        cifar.prepare(cifar.ARCHIVES[data.name], Path(data.folder), download=data.download)
 
 
 def _check_cuda(role: str) -> None:

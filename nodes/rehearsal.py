@@ -88,8 +88,6 @@ def _weights(architecture: Architecture, stop: int) -> dict[str, NDArray[np.floa
     """The weights of the first layers, by the names PyTorch gives them, all 0."""
     found: dict[str, NDArray[np.float32]] = {}
     for position, (layer, shape) in enumerate(zip(architecture.layers[:stop], architecture.shapes(), strict=False)):
-        if layer.kind in ("conv", "linear"):
-            kernel = (layer.size, shape[0], 3, 3) if layer.kind == "conv" else (layer.size, shape[0])
-            found[f"{position}.weight"] = np.zeros(kernel, np.float32)
-            found[f"{position}.bias"] = np.zeros(layer.size, np.float32)
+        for name, of_weight in layer.weights(shape).items():
+            found[f"{position}.{name}"] = np.zeros(of_weight, np.float32)
     return found

@@ -28,8 +28,11 @@ def to_array(tensor: Tensor) -> NDArray[np.float32]:
 
 
 def take(model: nn.Module) -> dict[str, NDArray[np.float32]]:
-    """A copy of the model's weights by name; a copy because training goes on in the originals."""
-    return {name: to_array(value).copy() for name, value in model.state_dict().items()}
+    """A copy of the model's weights by name; a copy because training goes on in the originals.
+
+    Batch normalisation's count of batches, which decides nothing, stays behind.
+    """
+    return {name: to_array(value).copy() for name, value in model.state_dict().items() if value.is_floating_point()}
 
 
 def give(model: nn.Module, state: State) -> None:

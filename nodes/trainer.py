@@ -38,6 +38,7 @@ class Trainer:
         self.held = len(self.samples)
         self.labels: list[int] = np.bincount(self.samples.labels, minlength=source.kind.classes).tolist()
         self._batches = Batches(len(self.samples), workload.batch_size, generator(seed, "batches", index))
+        self._augment = generator(seed, "augmentation", index) if workload.data.augment else None
         self._label_type = np.min_scalar_type(source.kind.classes - 1)
         self._activations: Tensor | None = None
 
@@ -47,7 +48,7 @@ class Trainer:
         Gives `activations` (batch, ...) float32 and `labels` (batch,) in the smallest integer that holds them.
         """
         batch = next(self._batches)
-        self._activations = self.model(to_tensor(self.samples.images(batch)).to(self._device))
+        self._activations = self.model(to_tensor(self.samples.images(batch, self._augment)).to(self._device))
         return {
             "activations": to_array(self._activations),
             "labels": self.samples.labels[batch].astype(self._label_type),
