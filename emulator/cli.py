@@ -13,6 +13,8 @@ import yaml
 
 from emulator import experiment as experiments
 from emulator import library
+from emulator.cli_calibrate import calibrate
+from emulator.cli_predict import predict_command
 from emulator.cli_study import is_study, run_study
 from emulator.document import Document, as_yaml
 from emulator.errors import EdgebedError, InputError, nearest
@@ -91,6 +93,7 @@ def run(
             testbed=prepared.testbed.name,
             runtime=runtime,
             time_scale=finished.time_scale,
+            predicted=finished.predicted,
         )
         console(sys.stdout).print(shown)
         click.echo(f"results: {finished.folder}")
@@ -164,6 +167,10 @@ def _setting(text: str) -> tuple[str, Any]:
         return key.strip(), yaml.safe_load(value)
     except yaml.YAMLError:
         raise InputError(f"--set {text}: '{value}' is not a YAML value") from None
+
+
+cli.add_command(calibrate)
+cli.add_command(predict_command)
 
 
 @contextlib.contextmanager

@@ -15,11 +15,10 @@ a calibration `a` is 0, `e` is 1 and memory no limit: every device reaches its p
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from emulator.device import slowdown
 from emulator.errors import InputError
 from emulator.node import Work
 from emulator.units import SIZE, show
@@ -55,6 +54,17 @@ class CostModel(BaseModel):
     stages: tuple[StageCost, ...]
 
 
+class Hardware(NamedTuple):
+    """What the model needs to know of a device."""
+
+    training: float
+    """FLOP/s."""
+    memory: float
+    """Bytes."""
+    slowdown: float
+    """Its seconds for each CPU second of the host (see `device.slowdown`)."""
+
+
 class Point(NamedTuple):
     """What a stage was measured to take: its roofline and CPU seconds, and how often it was measured."""
 
@@ -66,6 +76,13 @@ class Point(NamedTuple):
 def roofline(work: Work, flops: float, bandwidth: float) -> float:
     """Seconds that `work` takes at least at `flops` FLOP/s and `bandwidth` bytes/s."""
     return max(work.flops / flops, work.bytes_moved / bandwidth)
+
+
+class Pricing(Protocol):
+    """What decides how long computations take: `Charges`, or whatever else watches them."""
+
+    def seconds(self, node: str, role: str, stage: str, work: Work | None, device: Hardware) -> float:
+        """Emulated seconds of this call."""
 
 
 def fit(points: Sequence[Point]) -> tuple[float, float | None]:
@@ -113,18 +130,18 @@ class Charges:
         self._first_run = first_run
         self._seen: set[tuple[str, str]] = set()
 
-    def seconds(self, node: str, role: str, stage: str, work: Work | None, training: float, memory: float) -> float:
-        """Emulated seconds of a device of `training` FLOP/s and `memory` bytes, for this call of the node.
+    def seconds(self, node: str, role: str, stage: str, work: Work | None, device: Hardware) -> float:
+        """Emulated seconds that this call takes the node's device.
 
         Raises `InputError`, with what to do, where nothing is known of the stage or it does not fit the memory.
         """
-        if work is not None and work.peak_memory > memory:
+        if work is not None and work.peak_memory > device.memory:
             raise InputError(
                 f"{node}: '{stage}' needs {show(work.peak_memory, SIZE, 4)} of memory, its device has "
-                f"{show(memory, SIZE, 4)}: choose another device, a smaller batch or another cut"
+                f"{show(device.memory, SIZE, 4)}: choose another device, a smaller batch or another cut"
             )
         if self._model is None:
-            return self._nominal(node, stage, work, training)
+            return self._nominal(node, stage, work, device.training)
         cost = self._stages.get((role, stage))
         if cost is None:
             raise InputError(
@@ -136,7 +153,7 @@ class Charges:
         if (node, stage) not in self._seen:
             self._seen.add((node, stage))
             extra = cost.cold if self._first_run else cost.first
-        return (host_seconds(cost, work, self._model) + extra) * slowdown(training, self._model.core_flops)
+        return (host_seconds(cost, work, self._model) + extra) * device.slowdown
 
     def _nominal(self, node: str, stage: str, work: Work | None, training: float) -> float:
         if math.isinf(training):

@@ -12,13 +12,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from emulator import timeline, verdict
+from emulator.comparison import Comparison, compare, join
 from emulator.document import Document, as_yaml
 from emulator.errors import EdgebedError, InputError
 from emulator.host import Host
 from emulator.library import load_experiment
 from emulator.plan import Plan, device_shares, make_plan
+from emulator.prediction import cost_model, predict
 from emulator.profiles import Experiment, Testbed
-from emulator.report import files, result
+from emulator.report import files, prediction, result
 from emulator.report.metrics import metrics_csv
 from emulator.report.progress import Progress
 from emulator.report.summary import Summary, summarise
@@ -41,6 +43,8 @@ class Finished:
     verdict: Verdict
     result: dict[str, Any]
     time_scale: float
+    predicted: Mapping[str, Comparison]
+    """By run; empty where nothing was predicted."""
 
 
 def check(reference: str, overrides: Mapping[str, Any], *, prepare: bool = False) -> Experiment:
@@ -87,7 +91,13 @@ def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, prog
     Raises `EdgebedError` of the kind that fits; what had been measured until then is in the folder.
     """
     assert isinstance(experiment.testbed, Testbed)
-    plan = make_plan(experiment, host.core_flops, host.cores, virtual=runtime == "virtual")
+    virtual = runtime == "virtual"
+    if not (virtual or experiment.training):
+        raise InputError("training: false measures nothing: add --runtime virtual, or leave training out")
+    plan = make_plan(experiment, host.core_flops, host.cores, virtual=virtual)
+    cost = cost_model(experiment, host, insist=virtual, say=progress.say)
+    if virtual:
+        plan = plan.model_copy(update={"cost": cost})
     folder = files.create_folder(experiment.name, out)
     resolved = experiment.model_copy(update={"time_scale": plan.scale}).model_dump(mode="json", exclude_none=True)
     files.write(folder / files.EXPERIMENT, as_yaml(resolved))
@@ -109,10 +119,13 @@ def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, prog
         testbed=experiment.testbed.name,
         seed=experiment.seed,
     )
+    predicted = {} if virtual or cost is None else recorder.compare(predict(experiment, host, cost))
+    for name, comparison in predicted.items():
+        built["algorithms"][name]["predicted"] = prediction.fields(comparison)
     built["host"] = {**built["host"], "cpu": host.cpu, "core_flops": host.core_flops}
     files.write(folder / files.RESULT, result.to_json(built))
     combined = verdict.combine({summary.run: summary.verdict for summary in summaries})
-    return Finished(folder, summaries, combined, built, plan.scale)
+    return Finished(folder, summaries, combined, built, plan.scale, predicted)
 
 
 class _Recorder:
@@ -164,6 +177,17 @@ class _Recorder:
         with _named(run):
             judged = verdict.judge(spans, facts)
             return summarise(spans, metrics, servers=servers, wall=wall, target=target, verdict=judged)
+
+    def compare(self, predicted: list[Span]) -> dict[str, Comparison]:
+        """Each run beside its prediction, and a file of all of it."""
+        said = timeline.runs(predicted)
+        found: dict[str, Comparison] = {}
+        for run, spans in self._spans.items():
+            with _named(run):
+                found[run] = compare(spans, said[run])
+        pairs = [pair for run, spans in self._spans.items() for pair in join(spans, said[run])]
+        files.write(self._folder / files.PREDICTION, prediction.prediction_csv(pairs))
+        return found
 
     def _begin(self, run: str) -> None:
         if run not in self._spans:

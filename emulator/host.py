@@ -42,22 +42,26 @@ class Host:
 def this_host() -> Host:
     """This host, its speed from the cache or measured now (some seconds)."""
     cpu, cores, memory = _cpu_model(), _usable_cores(), psutil.virtual_memory().total
-    fingerprint = f"{cpu}|{os.cpu_count()}|{platform.machine()}|torch {version('torch')}|numpy {version('numpy')}"
-    path = cache_file()
+    path, mark = cache_file(), fingerprint()
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["fingerprint"] == fingerprint and kept["core_flops"] > 0:
+        if kept["fingerprint"] == mark and kept["core_flops"] > 0:
             return Host(cpu, cores, memory, float(kept["core_flops"]))
     except (OSError, ValueError, KeyError, TypeError):
         pass  # none yet, or one that cannot be read: measure
     host = Host(cpu, cores, memory, _measure_in_process())
-    entry = {"fingerprint": fingerprint, "measured": time.strftime("%Y-%m-%d"), **asdict(host)}
+    entry = {"fingerprint": mark, "measured": time.strftime("%Y-%m-%d"), **asdict(host)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         sys.stderr.write(f"note: {path} cannot be written ({error.strerror}): this host will be measured again\n")
     return host
+
+
+def fingerprint() -> str:
+    """What must be the same for a measurement of this host to hold: processor, cores, PyTorch and NumPy."""
+    return f"{_cpu_model()}|{os.cpu_count()}|{platform.machine()}|torch {version('torch')}|numpy {version('numpy')}"
 
 
 def cache_file() -> Path:

@@ -101,6 +101,11 @@ class Link:
         return self._rate
 
     @property
+    def latency(self) -> float:
+        """Seconds from the transmitter to the far end, repairs of losses included, jitter not."""
+        return self._delay
+
+    @property
     def promises_nothing(self) -> bool:
         """Whether the link neither limits nor delays: what crosses it takes as long as the host takes."""
         return math.isinf(self._rate) and self._delay == 0 and self._channel.jitter == 0

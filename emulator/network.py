@@ -8,7 +8,7 @@ that share a link interleave as packets do. Chunks are accounted for when somebo
 import heapq
 import math
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import count
 
@@ -39,7 +39,7 @@ class Departure:
     time: float
 
 
-@dataclass
+@dataclass(slots=True)
 class _Flight:
     """A message on its way."""
 
@@ -62,16 +62,19 @@ class _Step(Enum):
     """The last chunk of a message has crossed the down link."""
 
 
-@dataclass(order=True)
+@dataclass(eq=False, slots=True)
 class _Event:
     time: float
     order: int
-    step: _Step = field(compare=False)
-    flight: _Flight = field(compare=False)
-    transfer: Transfer = field(compare=False)
-    nbytes: float = field(compare=False)
-    last: bool = field(compare=False)
-    pending: bool = field(default=True, compare=False)
+    step: _Step
+    flight: _Flight
+    transfer: Transfer
+    nbytes: float
+    last: bool
+    pending: bool = True
+
+    def __lt__(self, other: "_Event") -> bool:
+        return self.time < other.time or (self.time == other.time and self.order < other.order)
 
     def retime(self) -> None:
         self.time = self.transfer.sent if self.step is _Step.DEPART else self.transfer.due

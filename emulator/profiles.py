@@ -177,8 +177,10 @@ class Experiment(Profile):
         default="bus", description="who limits the links: the bus, or the kernel's traffic control (containers)"
     )
     training: bool = Field(default=True, description="false: latencies alone, nothing is learnt (virtual runtime)")
-    calibration: Literal["auto", "none"] = Field(
-        default="auto", description="what a prediction stands on: this host's calibration, or the profiles alone"
+    calibration: str = Field(
+        default="auto",
+        min_length=1,
+        description="what predictions stand on: auto, this host's; none, the profiles alone; or a calibration's file",
     )
     deadlines: Deadlines = Deadlines()
     bus: Bus = Bus()

@@ -30,7 +30,7 @@ from emulator.library import load_experiment
 from emulator.profiles import Experiment
 from emulator.report import files, text
 from emulator.report.progress import Progress
-from emulator.system import single_threaded
+from emulator.system import die_with_parent, single_threaded
 
 STUDY = "study.json"
 RUNTIME = "virtual"
@@ -94,7 +94,8 @@ def run(reference: str, planned: Sequence[Cell], out: Path, jobs: int, say: Call
         experiments.check(reference, left[0].overrides, prepare=True)  # data once, before anyone wants them
         this_host()
         os.environ.update(single_threaded())
-        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(jobs, mp_context=context, initializer=die_with_parent) as pool:
             waiting: dict[Future[None], Cell] = {pool.submit(_run_one, reference, cell, out): cell for cell in left}
             for done, future in enumerate(as_completed(waiting), start=1):
                 cell = waiting[future]

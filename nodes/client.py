@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nodes.config import Settings, check, prepare, read
+from nodes.config import Settings, check, prepare, read, sizes, subject, synchronous
 
 if TYPE_CHECKING:
     from emulator import Message, Node, Work
     from nodes.rehearsal import RehearsedTrainer
     from nodes.trainer import Trainer
 
-__all__ = ["Settings", "check", "main", "prepare"]
+__all__ = ["Settings", "check", "main", "prepare", "sizes", "subject", "synchronous"]
 
 
 async def main(node: "Node") -> None:

@@ -239,5 +239,28 @@ def _check_cuda(role: str) -> None:
         raise ValueError(f"devices.{role} is cuda, but this host's PyTorch {built}: take cpu")
 
 
+def subject(config: Mapping[str, Any]) -> str:
+    """What a calibration is of: two configurations of one subject differ at most in the size of their work."""
+    workload = read(config).workload
+    return f"{workload.model.name} with {workload.model.client_layers} layers on the client"
+
+
+def sizes(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Configurations of the same subject and ever less work, this one first: the batch is halved each time."""
+    batch = read(config).workload.batch_size
+    evaluate = {"every": 2**30, "samples": 1}  # of accuracy nothing is wanted
+    found = []
+    while batch >= 1:
+        found.append({**config, "workload": {**config["workload"], "batch_size": batch, "evaluate": evaluate}})
+        batch //= 2
+    return found
+
+
+def synchronous(config: Mapping[str, Any]) -> bool:
+    """Whether what is learnt in a round is the same however long anything takes: it is, for all five algorithms wait
+    for every client, and take their uploads in the testbed's order."""
+    return read(config).algorithm in Algorithms.model_fields
+
+
 def _text(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))

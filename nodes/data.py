@@ -7,6 +7,7 @@ data set without ever holding the rest.
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -132,6 +133,7 @@ def load(data: "Data", split: Literal["train", "test"], seed: int) -> Source:
     return Source(parts, labels[rows], rows, kind, data.resize)
 
 
+@cache
 def _digits() -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:
     """scikit-learn's copy of the digits, 64 pixels and the label a row.
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from nodes.config import Settings, check, prepare, read
+from nodes.config import Settings, check, prepare, read, sizes, subject, synchronous
 
 if TYPE_CHECKING:
     from emulator import Node, Work
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nodes.rehearsal import RehearsedTraining
     from nodes.training import Training
 
-__all__ = ["Settings", "check", "main", "prepare"]
+__all__ = ["Settings", "check", "main", "prepare", "sizes", "subject", "synchronous"]
 
 
 async def main(node: "Node") -> None:

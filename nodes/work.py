@@ -68,7 +68,7 @@ def server_step(settings: Settings, clients: int) -> Work:
         return _and(*[one.forward, one.backward, _optimizer(settings, one.parameters)] * clients)
     if isinstance(options, PSLOptions) and options.passes == "separate":
         one = passes(batch)
-        adding = Work(float(one.parameters), 3.0 * FLOAT * one.parameters)
+        adding = Work(0.0, 3.0 * FLOAT * one.parameters)
         return _and(*[one.forward, one.backward, adding] * clients, _optimizer(settings, one.parameters))
     one = passes(batch * (1 if isinstance(options, SLOptions) else clients))
     return _and(one.forward, one.backward, _optimizer(settings, one.parameters))
@@ -85,7 +85,7 @@ def _gapsl(settings: Settings, options: GAPSLOptions, clients: int, one: Pass) -
     matrix = FLOAT * clients * size
     gram = Work(2.0 * clients**2 * size, float(matrix))
     update = Work(2.0 * clients * size, float(matrix))
-    adding = Work(float(clients * size), 3.0 * matrix)
+    adding = Work(0.0, 3.0 * matrix)
     parts = [*[one.forward, one.backward] * clients, gram, _optimizer(settings, size)]
     model = 3.0 * FLOAT * size  # with gradients and momenta: see nodes/counting.py
     if options.memory == "low":

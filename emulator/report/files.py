@@ -20,6 +20,7 @@ RUNS = Path("runs")
 EXPERIMENT = "experiment.yaml"
 TIMELINE = "timeline.jsonl"
 METRICS = "metrics.csv"
+PREDICTION = "prediction.csv"
 RESULT = "result.json"
 
 

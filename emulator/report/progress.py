@@ -31,6 +31,11 @@ class Progress:
         )
         self._tasks: dict[str, progress.TaskID] = {}
 
+    def say(self, line: str) -> None:
+        """Say something above the display."""
+        if not self._display.disable:
+            self._display.console.print(line, markup=False, highlight=False)
+
     def begin(self, run: str, rounds: int) -> None:
         """Show a run, which is planned to have so many rounds."""
         self._tasks[run] = self._display.add_task(run, total=rounds, accuracy="")

@@ -5,7 +5,7 @@ columns.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO
 
 from rich import box
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from emulator.comparison import Comparison
 from emulator.critical_path import OVERHEAD
 from emulator.report import text
 from emulator.report.summary import Summary
@@ -37,20 +38,36 @@ def console(file: IO[str]) -> Console:
     return Console(file=file, width=None if file.isatty() else PIPED_WIDTH)
 
 
-def table(summaries: Sequence[Summary], verdict: Verdict, *, testbed: str, runtime: str, time_scale: float) -> Table:
-    """The final table, one row a run; `verdict` is the one on all of them (`verdict.combine`)."""
+def table(
+    summaries: Sequence[Summary],
+    verdict: Verdict,
+    *,
+    testbed: str,
+    runtime: str,
+    time_scale: float,
+    predicted: Mapping[str, Comparison] | None = None,
+) -> Table:
+    """The final table, one row a run; `verdict` is the one on all of them (`verdict.combine`).
+
+    What was `predicted` takes the place of the gaps, which the verdict speaks of, too.
+    """
+    predicted = predicted or {}
     stages = _stage_columns(summaries)
+    if predicted:
+        stages.remove((GAPS, (OVERHEAD,)))
     targets = sorted({summary.target for summary in summaries if summary.target is not None})
     accuracies = any(summary.accuracy is not None for summary in summaries)
 
     # Without padding, for one space between the columns: every character counts.
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0, show_edge=False, caption_justify="left")
-    made.caption = _caption(verdict, testbed, runtime, time_scale, bool(targets))
+    made.caption = _caption(verdict, testbed, runtime, time_scale, bool(targets), bool(predicted))
     made.caption_style = ""
     made.add_column("run\nverdict", overflow="fold")
     if accuracies:
         made.add_column("accuracy\nmin-max", justify="right")
     made.add_column("round\np95", justify="right")
+    if predicted:
+        made.add_column("pre-\ndicted", justify="right")
     for name, _ in stages:
         made.add_column(Text(name), justify="right")
     if targets:
@@ -65,6 +82,8 @@ def table(summaries: Sequence[Summary], verdict: Verdict, *, testbed: str, runti
         if accuracies:
             row.append(_accuracy(summary))
         row.append(f"{text.seconds(summary.latency.median)}\n{text.seconds(summary.latency.p95)}")
+        if predicted:
+            row.append(_predicted(predicted.get(summary.run)))
         row += [_stage(summary, parts) for _, parts in stages]
         if targets:
             row.append(_time_to_target(summary))
@@ -97,16 +116,25 @@ def _accuracy(summary: Summary) -> str:
     return f"{text.share(summary.accuracy.mean)}\n{low}-{high}"
 
 
+def _predicted(comparison: Comparison | None) -> str:
+    if comparison is None:
+        return "-"
+    error = 100 * comparison.latency.error
+    return f"{text.seconds(comparison.latency.predicted_median)}\n{error:+.{1 if abs(error) < 9.95 else 0}f} %"
+
+
 def _time_to_target(summary: Summary) -> str:
     if summary.target is None:
         return "-"
     return "never" if summary.time_to_target is None else text.seconds(summary.time_to_target)
 
 
-def _caption(verdict: Verdict, testbed: str, runtime: str, time_scale: float, targets: bool) -> Text:
+def _caption(verdict: Verdict, testbed: str, runtime: str, time_scale: float, targets: bool, predicted: bool) -> Text:
     return Text(
         f"testbed {testbed}, {runtime} runtime, time scale {time_scale:g}. {verdict.summary()}\n"
-        "Emulated times: a round's median and 95th percentile; what its mean consists of, along its critical path"
+        "Emulated times: a round's median and 95th percentile; "
+        + ("its predicted median, and the error of the predicted mean; " if predicted else "")
+        + "what its mean consists of, along its critical path"
         + ("; time until the test accuracy (mean over clients) reaches the target" if targets else "")
         + ". Bytes over the clients' links, headers included."
     )

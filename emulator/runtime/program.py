@@ -56,7 +56,28 @@ def preparer(name: str) -> Callable[[dict[str, Any]], None] | None:
     return _hook(name, "prepare")
 
 
-def _hook(name: str, function: str) -> Callable[..., None] | None:
+def subject_of(name: str) -> Callable[[dict[str, Any]], str] | None:
+    """The function `subject(config)` of the program's module, if it has one: what a calibration is of, in words."""
+    return _hook(name, "subject")
+
+
+def sizer(name: str) -> Callable[[dict[str, Any]], list[dict[str, Any]]] | None:
+    """The function `sizes(config)` of the program's module, if it has one.
+
+    It gives configurations of the same subject with ever less work, the given one first.
+    """
+    return _hook(name, "sizes")
+
+
+def synchrony(name: str) -> Callable[[dict[str, Any]], bool] | None:
+    """The function `synchronous(config)` of the program's module, if it has one.
+
+    It says whether what is learnt in a round is the same however long anything takes.
+    """
+    return _hook(name, "synchronous")
+
+
+def _hook(name: str, function: str) -> Callable[..., Any] | None:
     load(name)
     hook = getattr(sys.modules[name.partition(":")[0]], function, None)
     return hook if callable(hook) else None

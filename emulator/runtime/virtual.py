@@ -5,14 +5,16 @@ what is off the clock takes no time at all. The same seed and cost model give th
 """
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from emulator.bus.frames import Frames
 from emulator.bus.wire import Header
 from emulator.clock import VirtualEventLoop, virtual_clock
-from emulator.cost import Charges
+from emulator.cost import Charges, Hardware, Pricing
 from emulator.errors import DeadlineExceeded, EdgebedError, NodeFailure
 from emulator.network import Arrival, Network
 from emulator.node import Message, Work
@@ -24,9 +26,11 @@ from emulator.system import one_thread
 from emulator.timeline import Metric, Span
 
 LOOK_EVERY = 4096
-"""Entries between two looks at how long this host has been at it."""
+"""Messages and entries between two looks at how long this host has been at it."""
 
 Note = Callable[[Span | Metric], None]
+Finished = Callable[[str, float], None]
+"""Hears a run's name, and how many seconds of this host it took."""
 
 new_event_loop = VirtualEventLoop
 
@@ -42,18 +46,35 @@ async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
     return outcome
 
 
-def simulate(plan: Plan, note: Note, finished: Callable[[str, float], None] = lambda run, wall_s: None) -> None:
-    """Carry out `plan` from outside any event loop, every span and metric going to `note`. Raises as `run` does."""
-    with asyncio.Runner(loop_factory=VirtualEventLoop) as runner:
-        runner.run(_all_runs(plan, note, finished, []))
+def simulate(
+    plan: Plan,
+    note: Note,
+    finished: Finished = lambda run, wall_s: None,
+    pricing: Callable[[str], Pricing] | None = None,
+) -> None:
+    """Carry out `plan` from outside any event loop, every span and metric going to `note`. Raises as `run` does.
+
+    `pricing` gives what a run's computations take; by default what the plan's cost model says.
+    """
+    collecting = gc.isenabled()
+    gc.disable()  # a timeline is a million small things, none of which is garbage
+    try:
+        with asyncio.Runner(loop_factory=VirtualEventLoop) as runner:
+            runner.run(_all_runs(plan, note, finished, [], pricing))
+    finally:
+        if collecting:
+            gc.enable()
 
 
-async def _all_runs(plan: Plan, note: Note, finished: Callable[[str, float], None], notes: list[str]) -> None:
+async def _all_runs(
+    plan: Plan, note: Note, finished: Finished, notes: list[str], pricing: Callable[[str], Pricing] | None = None
+) -> None:
     one_thread()
     programs = {node.program: load(node.program) for node in plan.nodes}
     for run in plan.runs:
         began = time.monotonic()
-        world = _World(plan, run, note)
+        charges = pricing(run.name) if pricing else Charges(plan.cost, run.name, first_run=run is plan.runs[0])
+        world = _World(plan, run, note, charges)
         unreceived = await world.play(programs)
         finished(run.name, time.monotonic() - began)
         if unreceived:
@@ -63,7 +84,7 @@ async def _all_runs(plan: Plan, note: Note, finished: Callable[[str, float], Non
 class _World:
     """One run: its nodes, and the messages on their way between them."""
 
-    def __init__(self, plan: Plan, run: RunPlan, note: Note) -> None:
+    def __init__(self, plan: Plan, run: RunPlan, note: Note, pricing: Pricing) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualEventLoop)
         loop.stuck = self._stuck
@@ -71,14 +92,16 @@ class _World:
         self.peers = plan.peers
         self.config = run.config
         self.clock = virtual_clock(loop, plan.scale)
+        self.frames = Frames()
         self.max_message = plan.bus.max_message
         self._loop = loop
         self._deadline = time.monotonic() + plan.deadlines.run
         self._limit = plan.deadlines.run
         self._note = note
-        self._noted = 0
+        self._steps = 0
         self._broken: asyncio.Future[None] = loop.create_future()
-        self._charges = Charges(plan.cost, run.name, first_run=run is plan.runs[0])
+        self._pricing = pricing
+        self._hardware = {n.name: Hardware(n.device.training, n.device.memory, n.slowdown) for n in plan.nodes}
         self._network = Network(plan.seed)
         self._nodes: dict[str, VirtualNode] = {}
         self._programs: dict[str, str] = {}
@@ -123,21 +146,36 @@ class _World:
 
     def carry(self, header: Header, message: Message, nbytes: int) -> None:
         if header.off_clock:
-            self._loop.call_soon(self._deliver, header, message, nbytes, None)
+            self._deliver(header, message, nbytes, None)
             return
+        self._look()
         self._sent += 1
         self._transit[self._sent] = header, message, nbytes
         self._network.send(header.sent, header.sender, header.receiver, nbytes, self._sent)
         self._set_timer()
 
     def charge(self, node: NodePlan, stage: str, work: Work | None) -> float:
-        return self._charges.seconds(node.name, node.role, stage, work, node.device.training, node.device.memory)
+        return self._pricing.seconds(node.name, node.role, stage, work, self._hardware[node.name])
 
     def note(self, entry: Span | Metric) -> None:
-        self._note(entry)
-        self._noted += 1
-        if self._noted % LOOK_EVERY == 0 and time.monotonic() > self._deadline:
-            raise DeadlineExceeded(f"{self.run}: not over within {self._limit:g} s of this host's time (deadlines.run)")
+        self._look()
+        try:
+            self._note(entry)
+        except Exception as error:
+            self._break(error)
+
+    def _look(self) -> None:
+        """Now and then, whether this host has been at it for too long."""
+        self._steps += 1
+        if self._steps % LOOK_EVERY == 0 and time.monotonic() > self._deadline:
+            self._break(
+                DeadlineExceeded(f"{self.run}: not over within {self._limit:g} s of this host's time (deadlines.run)")
+            )
+
+    def _break(self, error: Exception) -> None:
+        """End the run: raised in a callback, the event loop would print it and go on."""
+        if not self._broken.done():
+            self._broken.set_exception(error)
 
     # -- the links
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from emulator.bus import wire
+from emulator.bus.frames import Frames
 from emulator.bus.wire import Header, Kind, WireError
 from emulator.clock import SAME_MOMENT, Clock
 from emulator.errors import DeadlineExceeded, InputError
@@ -27,6 +27,7 @@ class World(Protocol):
     peers: dict[str, list[str]]
     config: dict[str, Any]
     clock: Clock
+    frames: Frames
     max_message: float
 
     def carry(self, header: Header, message: Message, nbytes: int) -> None:
@@ -79,6 +80,7 @@ class VirtualNode:
         self._room: asyncio.Future[None] | None = None
         self._departed = 0.0
         self._sent = 0
+        self._frames = world.frames
 
     async def send(
         self,
@@ -106,14 +108,11 @@ class VirtualNode:
             self._outstanding[header.number] = payload
         header.sent = self._reached()
         try:
-            frames = wire.encode(header, tensors)
+            nbytes = self._frames.nbytes(header, tensors or {})
         except WireError as error:
             raise InputError(f"{self.name}: '{kind}' to {to} cannot be sent: {error}") from None
-        if header.fields:
-            header.fields = wire.unpack(frames[0]).fields  # as they come out at the other end
-        views = {name: _read_only(array) for name, array in (tensors or {}).items()}
-        message = Message(self.name, kind, self.round, header.fields, views)
-        self._world.carry(header, message, sum(map(len, frames)))
+        views = {name: _read_only(array) for name, array in tensors.items()} if tensors else {}
+        self._world.carry(header, Message(self.name, kind, self.round, header.fields, views), nbytes)
 
     async def receive(
         self, kind: str | None = None, sender: str | None = None, *, timeout: float | None = None

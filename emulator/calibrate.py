@@ -1,0 +1,205 @@
+"""Measures what the stages of an experiment take this host: a short run of it, in processes as in any other.
+
+Nothing less will do: a stage that has its core's caches for itself takes half the CPU time that it takes between the
+waits of a real run. Every run of the experiment is carried out for a few rounds, at its own size where seconds are
+enough for that, and at two smaller ones; how long that takes is predicted first, without any calibration.
+"""
+
+import asyncio
+import math
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emulator import timeline
+from emulator.calibration import SCHEMA, Calibration, Overheads, subject
+from emulator.clock import new_event_loop
+from emulator.cost import CostModel, Hardware, Point, StageCost, fit, roofline
+from emulator.errors import EdgebedError
+from emulator.host import Host, fingerprint
+from emulator.node import Work
+from emulator.plan import Plan, RunPlan
+from emulator.runtime import local
+from emulator.runtime.program import sizer
+from emulator.runtime.virtual import simulate
+from emulator.timeline import Span
+
+SECONDS = 10.0
+"""Of this host's time, about, for all runs of an experiment; starting its processes comes on top."""
+MOST_ROUNDS, FEWEST_ROUNDS = 12, 3
+SIZES = 3
+TRIMMED = 0.1
+"""The share of the measured times left out at either end: what else the host did shows there."""
+UNKNOWN_SECONDS = 1e-3
+COPIED = 32 * 2**20
+
+Key = tuple[str, str]
+"""A role and a stage."""
+
+
+def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
+    """Measure every run of `plan`, a plan of the local runtime.
+
+    Raises what the run raises, and `EdgebedError` when a stage could not be measured.
+    """
+    sizes = [_affordable(plan, run, seconds / len(plan.runs)) for run in plan.runs]
+    names = {f"{run.name}/{number}": run.name for run, chosen in zip(plan.runs, sizes, strict=True)
+             for number in range(len(chosen))}  # fmt: skip
+    runs = [
+        RunPlan(name=f"{run.name}/{number}", config={**size.config, "rounds": size.rounds})
+        for run, chosen in zip(plan.runs, sizes, strict=True)
+        for number, size in enumerate(chosen)
+    ]
+    works = {
+        f"{run.name}/{number}": size.works
+        for run, chosen in zip(plan.runs, sizes, strict=True)
+        for number, size in enumerate(chosen)
+    }
+    spans = _measure(plan.model_copy(update={"runs": runs}))
+    bandwidth = copy_bandwidth()
+    stages = _stages(plan, spans, names, works, host.core_flops, bandwidth)
+    missing = {run.name for run in plan.runs} - {stage.run for stage in stages}
+    if missing:
+        raise EdgebedError(f"{', '.join(sorted(missing))}: nothing was computed, so nothing could be calibrated")
+    return Calibration(
+        schema=SCHEMA,
+        fingerprint=fingerprint(),
+        made=time.strftime("%Y-%m-%d %H:%M"),
+        subject=subject(plan),
+        cost=CostModel(core_flops=host.core_flops, bandwidth=bandwidth, stages=tuple(stages)),
+        overheads=_overheads(spans, plan.scale),
+    )
+
+
+class _Tally:
+    """Prices computations by the profiles alone, and remembers the work of each stage."""
+
+    def __init__(self) -> None:
+        self.works: dict[Key, Work | None] = {}
+
+    def seconds(self, node: str, role: str, stage: str, work: Work | None, device: Hardware) -> float:
+        self.works[role, stage] = work
+        training = device.training if math.isfinite(device.training) else 1e12
+        return work.flops / training if work else UNKNOWN_SECONDS
+
+
+class _Size:
+    """A configuration to be measured: its works, how long its rounds take this host about, and how many to run."""
+
+    def __init__(self, plan: Plan, run: RunPlan, config: dict[str, Any]) -> None:
+        tally, spans = _Tally(), list[Span]()
+        trial = RunPlan(name=run.name, config={**config, "rounds": 2, "training": False})
+        simulate(
+            plan.model_copy(update={"runs": [trial]}),
+            lambda entry: spans.append(entry) if isinstance(entry, Span) else None,
+            pricing=lambda _: tally,
+        )
+        self.config = config
+        self.works = tally.works
+        self.round_seconds = plan.scale * timeline.emulated_time(spans) / len(timeline.rounds(spans))
+        self.rounds = FEWEST_ROUNDS
+
+
+def _affordable(plan: Plan, run: RunPlan, seconds: float) -> list[_Size]:
+    """The largest size that fits into `seconds`, and up to two smaller ones; the first for as many rounds as fit."""
+    make = next((found for node in plan.nodes if (found := sizer(node.program)) is not None), None)
+    configs = make(run.config) if make else [run.config]
+    measured: dict[int, _Size] = {}
+    for start, more in ((start, more) for start in range(len(configs)) for more in reversed(range(SIZES))):
+        for place in range(start, min(start + more + 1, len(configs))):
+            if place not in measured:
+                measured[place] = _Size(plan, run, configs[place])
+        chosen = [measured[place] for place in sorted(measured) if start <= place <= start + more]
+        if FEWEST_ROUNDS * sum(size.round_seconds for size in chosen) <= seconds:
+            break
+    own = chosen[0]
+    left = seconds - FEWEST_ROUNDS * sum(size.round_seconds for size in chosen[1:])
+    own.rounds = min(MOST_ROUNDS, max(FEWEST_ROUNDS, int(left / own.round_seconds)))
+    return chosen
+
+
+def _measure(plan: Plan) -> list[Span]:
+    spans: list[Span] = []
+
+    class Collect:
+        def entry(self, fields: dict[str, Any]) -> None:
+            if "stage" in fields:
+                spans.append(Span.from_fields(fields))
+
+        def finished(self, run: str, wall_s: float) -> None:
+            """The spans are all that is wanted."""
+
+    with tempfile.TemporaryDirectory() as logs, asyncio.Runner(loop_factory=new_event_loop) as loop:
+        loop.run(local.run(plan, Path(logs), Collect()))
+    return spans
+
+
+def _stages(
+    plan: Plan,
+    spans: Sequence[Span],
+    names: dict[str, str],
+    works: dict[str, dict[Key, Work | None]],
+    core_flops: float,
+    bandwidth: float,
+) -> list[StageCost]:
+    roles = {node.name: node.role for node in plan.nodes}
+    cpu: defaultdict[tuple[str, str, str], defaultdict[str, list[float]]]
+    cpu = defaultdict(lambda: defaultdict(list))  # by run, role and stage: each node's times, in order
+    for span in spans:
+        if span.cpu is not None:
+            cpu[span.run, roles[span.node], span.stage][span.node].append(span.cpu)
+    points: defaultdict[tuple[str, str, str], list[Point]] = defaultdict(list)
+    firsts: dict[tuple[str, str, str], float] = {}
+    cold: dict[Key, float] = {}
+    for (run, role, stage), by_node in cpu.items():
+        later = [value for values in by_node.values() for value in values[1:]] or [v[0] for v in by_node.values()]
+        usual = _trimmed_mean(later)
+        extra = max(0.0, statistics.fmean(values[0] for values in by_node.values()) - usual)
+        key = names[run], role, stage
+        cold.setdefault((role, stage), extra)
+        firsts.setdefault(key, extra)
+        work = works[run].get((role, stage))
+        least = roofline(work, core_flops, bandwidth) if work else 0.0
+        points[key].append(Point(least, usual, len(later)))
+    stages = []
+    for (run, role, stage), measured in points.items():
+        overhead, efficiency = fit(measured)
+        stages.append(
+            StageCost(
+                run=run, role=role, stage=stage, overhead=overhead, efficiency=efficiency,
+                first=firsts[run, role, stage], cold=cold[role, stage],
+            )
+        )  # fmt: skip
+    return stages
+
+
+def _trimmed_mean(values: Iterable[float]) -> float:
+    ordered = sorted(values)
+    cut = int(TRIMMED * len(ordered))
+    return statistics.fmean(ordered[cut : len(ordered) - cut])
+
+
+def _overheads(spans: Iterable[Span], scale: float) -> Overheads:
+    late: dict[bool, list[float]] = {True: [], False: []}
+    for span in spans:
+        if span.lateness is not None and not span.off_clock:
+            late[span.is_message].append(max(0.0, span.lateness) * scale)
+    timer, delivery = (statistics.median(late[message]) if late[message] else 0.0 for message in (False, True))
+    return Overheads(timer=timer, delivery=delivery)
+
+
+def copy_bandwidth(clock: Callable[[], float] = time.thread_time) -> float:
+    """Bytes a second that one core reads and writes, copying what no cache holds: the best of a few copies."""
+    source, target = np.ones(COPIED, np.uint8), np.empty(COPIED, np.uint8)
+    moments = [clock()]
+    for _ in range(6):
+        np.copyto(target, source)
+        moments.append(clock())
+    return 2 * COPIED / min(after - before for before, after in pairwise(moments))

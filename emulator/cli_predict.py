@@ -1,0 +1,140 @@
+"""`edgebed predict`."""
+
+import csv
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emulator import experiment as experiments
+from emulator import timeline
+from emulator.comparison import Comparison, compare
+from emulator.errors import InputError
+from emulator.explanation import Explanation, explain
+from emulator.host import Host, this_host
+from emulator.library import load_testbed
+from emulator.plan import Plan, make_plan
+from emulator.prediction import cost_model, predict
+from emulator.profiles import Experiment
+from emulator.report import explanation as explained
+from emulator.report import files
+from emulator.report.explanation import Curve
+from emulator.retiming import check_recording, retime
+from emulator.timeline import Span
+
+
+@click.command("predict")
+@click.argument("what", metavar="EXPERIMENT|RUN_DIR", default="demo")
+@click.option("--testbed", metavar="NAME|FILE", help="Of a run: what it would have been like there.")
+@click.option("--algorithm", "algorithms", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
+@click.option("--rounds", type=int, metavar="N", help="Of an experiment.")
+@click.option("--target", metavar="ACCURACY", help="Of a run: until when, such as '80 %'.")
+@click.option("--curves", type=click.Path(path_type=Path), metavar="FILE", help="Accuracy against time, as CSV.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+def predict_command(
+    what: str,
+    testbed: str | None,
+    algorithms: tuple[str, ...],
+    rounds: int | None,
+    target: str | None,
+    curves: Path | None,
+    as_json: bool,
+) -> None:
+    """Explain how long EXPERIMENT will take, or what RUN_DIR would have been like on another testbed."""
+    folder = Path(what)
+    overrides: dict[str, Any] = {"algorithms": list(algorithms)} if algorithms else {}
+    if target is not None:
+        overrides["target_accuracy"] = target
+    if folder.is_dir():
+        if rounds is not None:
+            raise InputError(f"--rounds: {folder} has as many rounds as were run")
+        _of_run(folder, overrides, testbed, curves, as_json)
+        return
+    if curves is not None or target is not None:
+        raise InputError("--curves and --target need a folder that a run has left: what is not trained has no accuracy")
+    overrides |= {"testbed": testbed} if testbed else {}
+    overrides |= {"rounds": rounds} if rounds is not None else {}
+    prepared = experiments.check(what, overrides)
+    host = this_host()
+    spans = predict(prepared, host, cost_model(prepared, host, say=_say))
+    _show(_explanations(spans, make_plan(prepared, host.core_flops, host.cores, virtual=True)), {}, {}, as_json)
+
+
+def _of_run(folder: Path, overrides: dict[str, Any], testbed: str | None, curves: Path | None, as_json: bool) -> None:
+    check_recording(folder)
+    recorded = experiments.check(str(folder / files.EXPERIMENT), overrides)
+    spans = files.read_timeline(folder / files.TIMELINE)
+    host = _recorded_host(folder)
+    old = make_plan(recorded, host.core_flops, host.cores, virtual=True)
+    if testbed is None:
+        mine = this_host()
+        said = predict(recorded, mine, cost_model(recorded, mine, say=_say))
+        by_run = timeline.runs(spans)
+        try:
+            agreed = {run: compare(by_run[run], own) for run, own in timeline.runs(said).items()}
+        except (KeyError, ValueError) as error:
+            raise InputError(f"{folder}: the recorded run lacks spans: {error}: run the experiment again") from None
+        _show(_explanations(said, old), agreed, {}, as_json)
+        return
+    other = recorded.model_copy(update={"testbed": load_testbed(testbed)})
+    new = make_plan(other, host.core_flops, host.cores, virtual=True)
+    retimed = retime(spans, old, new)
+    found = _curves(folder, spans, retimed, recorded)
+    if curves is not None:
+        files.write(curves, explained.curves_csv(found))
+    _show(_explanations(retimed, new), {}, found, as_json)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _explanations(spans: Sequence[Span], plan: Plan) -> list[Explanation]:
+    links = {node.name: node.link for node in plan.nodes}
+    servers = {name for role in experiments.SERVER_ROLES for name in plan.peers.get(role, ())}
+    return [explain(own, links, servers) for own in timeline.runs(spans).values()]
+
+
+def _recorded_host(folder: Path) -> Host:
+    path = folder / files.RESULT
+    try:
+        host = json.loads(path.read_text(encoding="utf-8"))["host"]
+        return Host(str(host["cpu"]), int(host["cores"]), 0, float(host["core_flops"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: does not say which host the run was on ({error!r}): run it again") from None
+
+
+def _curves(
+    folder: Path, recorded: Sequence[Span], retimed: Sequence[Span], experiment: Experiment
+) -> dict[str, Curve]:
+    """The accuracies that were recorded, at the times there and then, and at the new ones."""
+    accuracies: defaultdict[str, defaultdict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    path = folder / files.METRICS
+    with files.refusals("read", path), path.open(newline="", encoding="utf-8") as lines:
+        for row in csv.DictReader(lines):
+            if row.get("accuracy"):
+                accuracies[row["algorithm"]][int(row["round"])].append(float(row["accuracy"]))
+    then, now = timeline.runs(recorded), timeline.runs(retimed)
+    found: dict[str, Curve] = {}
+    for run, own in now.items():
+        before = timeline.elapsed_at(timeline.latencies(then[run]))
+        after = timeline.elapsed_at(timeline.latencies(own))
+        points = [
+            (number, before[number], after[number], sum(values) / len(values))
+            for number, values in sorted(accuracies[run].items())
+        ]
+        found[run] = Curve(points, experiment.target_accuracy)
+    return found
+
+
+def _show(
+    found: Sequence[Explanation], agreed: Mapping[str, Comparison], curves: Mapping[str, Curve], as_json: bool
+) -> None:
+    if as_json:
+        sys.stdout.write(explained.to_json(found, agreed, curves))
+    else:
+        click.echo(explained.to_text(found, agreed, curves))

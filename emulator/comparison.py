@@ -1,0 +1,112 @@
+"""A prediction beside a measurement: two timelines of the same runs, joined span by span.
+
+The n-th span of a stage, from one node and to one peer, in one round of one run stands beside its like. Errors are
+`predicted / measured - 1`. Times are seconds.
+"""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from emulator import timeline
+from emulator.timeline import WAIT, Span
+
+
+class Key(NamedTuple):
+    """What two spans have in common that stand for the same event."""
+
+    run: str
+    round: int
+    node: str
+    stage: str
+    peer: str
+    number: int  # of those with all the above in common, from 0 in order of their start
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One event: its measured and its predicted span. None: it is in the other timeline alone."""
+
+    key: Key
+    measured: Span | None
+    predicted: Span | None
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How well a number was predicted, from its mean and its median over what was joined."""
+
+    measured_mean: float
+    predicted_mean: float
+    measured_median: float
+    predicted_median: float
+
+    @property
+    def error(self) -> float:
+        """Of the mean."""
+        return self.predicted_mean / self.measured_mean - 1
+
+    @property
+    def median_error(self) -> float:
+        return self.predicted_median / self.measured_median - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One run's prediction."""
+
+    latency: Agreement  # of a round
+    stages: Mapping[str, Agreement]
+
+
+def join(measured: Iterable[Span], predicted: Iterable[Span]) -> list[Pair]:
+    """All events of both, on the clock and in rounds 1 to N; those measured in their order, then the others."""
+    left, right = _keyed(measured), _keyed(predicted)
+    pairs = [Pair(key, span, right.get(key)) for key, span in left.items()]
+    return pairs + [Pair(key, None, span) for key, span in right.items() if key not in left]
+
+
+def compare(measured: Sequence[Span], predicted: Sequence[Span]) -> Comparison:
+    """How one run's prediction agrees with its measurement.
+
+    Raises `ValueError` where the two are not the same run: where one has a round or an event that the other lacks.
+    A sender's wait for its link is in a timeline only where there was one.
+    """
+    there, said = timeline.latencies(measured), timeline.latencies(predicted)
+    if there.keys() != said.keys():
+        raise ValueError(f"{len(there)} rounds were measured and {len(said)} predicted: they are not of the same run")
+    stages: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+    for pair in join(measured, predicted):
+        if pair.measured is None or pair.predicted is None:
+            if pair.key.stage == WAIT:
+                continue
+            only = "measured" if pair.predicted is None else "predicted"
+            key = pair.key
+            raise ValueError(f"'{key.stage}' of {key.node} in round {key.round} was only {only}")
+        stages[pair.key.stage].append((pair.measured.duration, pair.predicted.duration))
+    return Comparison(
+        _agreement([(there[number], said[number]) for number in there]),
+        {stage: _agreement(times) for stage, times in stages.items() if any(time for time, _ in times)},
+    )
+
+
+def _agreement(times: Sequence[tuple[float, float]]) -> Agreement:
+    measured, predicted = [time for time, _ in times], [time for _, time in times]
+    return Agreement(
+        statistics.fmean(measured),
+        statistics.fmean(predicted),
+        statistics.median(measured),
+        statistics.median(predicted),
+    )
+
+
+def _keyed(spans: Iterable[Span]) -> dict[Key, Span]:
+    found: dict[Key, Span] = {}
+    counted: defaultdict[tuple[str, int, str, str, str], int] = defaultdict(int)
+    for span in sorted((s for s in spans if s.round >= 1 and not s.off_clock), key=lambda s: (s.round, s.start)):
+        event = span.run, span.round, span.node, span.stage, span.peer
+        found[Key(*event, counted[event])] = span
+        counted[event] += 1
+    return found

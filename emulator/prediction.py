@@ -1,0 +1,99 @@
+"""What an experiment's cost model is, and what it predicts: the same experiment in virtual time, nothing learnt."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+from emulator import calibration
+from emulator.calibrate import SECONDS, calibrate
+from emulator.calibration import Calibration
+from emulator.cost import CostModel
+from emulator.errors import InputError
+from emulator.host import Host
+from emulator.plan import Plan, make_plan
+from emulator.profiles import Experiment
+from emulator.runtime.program import sizer
+from emulator.runtime.virtual import simulate
+from emulator.timeline import Span
+
+MOST_NODES = 24
+"""A calibration starts no more processes than these; a larger testbed is calibrated on its first nodes of each role."""
+
+
+def predict(experiment: Experiment, host: Host, cost: CostModel | None, plan: Plan | None = None) -> list[Span]:
+    """The spans of all runs of `experiment` in virtual time, their computations at the price of `cost`.
+
+    `plan`: the one that was carried out, should the experiment have been. Raises as `runtime.virtual.run` does.
+    """
+    made = make_plan(experiment, host.core_flops, host.cores, virtual=True) if plan is None else plan
+    runs = [run.model_copy(update={"config": {**run.config, "training": False}}) for run in made.runs]
+    spans: list[Span] = []
+    simulate(
+        made.model_copy(update={"runs": runs, "cost": cost, "scale": 1.0}),
+        lambda entry: spans.append(entry) if isinstance(entry, Span) else None,
+    )
+    return spans
+
+
+def cost_model(
+    experiment: Experiment, host: Host, *, insist: bool = True, say: Callable[[str], None] = lambda text: None
+) -> CostModel | None:
+    """What predictions of `experiment` stand on: its calibration, made now (seconds) when there is none that fits.
+
+    None where the experiment wants none; and, unless `insist`, where its programs do not say what their work is.
+    `say` hears of what takes a while. Raises `InputError` for a calibration that the experiment names and that does
+    not fit.
+    """
+    if experiment.calibration == "none":
+        return None
+    plan = calibration_plan(experiment, host)
+    of, wanted = calibration.subject(plan), {run.name for run in plan.runs}
+    if experiment.calibration != "auto":
+        named = Path(experiment.calibration)
+        kept = calibration.read(named, of)
+        if missing := wanted - kept.runs:
+            raise InputError(f"{named}: has nothing of {', '.join(sorted(missing))}: run edgebed calibrate anew")
+        return kept.cost
+    path = calibration.default_path(of)
+    known = _kept(path, of)
+    if known is not None and wanted <= known.runs:
+        return known.cost
+    if not insist and known is None and all(sizer(node.program) is None for node in plan.nodes):
+        return None
+    say(f"calibrating this host for {of}: less than a minute, once")
+    made = calibrate_experiment(experiment, host)
+    if known is not None and known.cost.core_flops == made.cost.core_flops:
+        others = tuple(stage for stage in known.cost.stages if stage.run not in made.runs)
+        cost = made.cost.model_copy(update={"stages": made.cost.stages + others})
+        made = made.model_copy(update={"cost": cost})
+    calibration.write(path, made)
+    return made.cost
+
+
+def calibrate_experiment(experiment: Experiment, host: Host, seconds: float = SECONDS) -> Calibration:
+    """Measure what its stages take this host, now. Raises as `calibrate.calibrate` does."""
+    plan = calibration_plan(experiment, host)
+    return calibrate(plan, host, seconds).model_copy(update={"subject": calibration.subject(plan)})
+
+
+def calibration_plan(experiment: Experiment, host: Host) -> Plan:
+    """The experiment as it is calibrated: in processes, at whatever time scale the host needs."""
+    trained = experiment.model_copy(update={"time_scale": "auto", "training": True, "compute": "stretched"})
+    plan = make_plan(trained, host.core_flops, host.cores)
+    if len(plan.nodes) > MOST_NODES:
+        left: defaultdict[str, int] = defaultdict(lambda: MOST_NODES // len(plan.peers))
+        kept = []
+        for node in plan.nodes:
+            left[node.role] -= 1
+            if left[node.role] >= 0:
+                kept.append(node)
+        plan = plan.model_copy(update={"nodes": kept})
+    return plan
+
+
+def _kept(path: Path, of: str) -> Calibration | None:
+    """The calibration in the file, if there is one of this host and of that subject."""
+    try:
+        return calibration.read(path, of)
+    except InputError:
+        return None

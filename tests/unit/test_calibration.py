@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+
+from emulator import calibration
+from emulator.calibrate import _stages, copy_bandwidth
+from emulator.calibration import Calibration, Overheads, default_path, read, subject, write
+from emulator.cost import CostModel, StageCost
+from emulator.errors import InputError
+from emulator.node import Work
+from emulator.timeline import Span
+from tests.tolerance import assert_close
+from tests.unit.virtual_world import plan
+
+COST = CostModel(
+    core_flops=1e10, bandwidth=1e10, stages=(StageCost(run="psl", role="client", stage="think", overhead=0.1),)
+)
+
+
+def made(fingerprint: str | None = None, of: str = "a model") -> Calibration:
+    return Calibration(
+        schema=1,
+        fingerprint=fingerprint or calibration.fingerprint(),
+        made="2026-01-01 00:00",
+        subject=of,
+        cost=COST,
+        overheads=Overheads(timer=0.001, delivery=0.002),
+    )
+
+
+def test_a_calibration_comes_back_from_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.json"
+    write(path, made())
+    assert read(path, "a model") == made()
+    assert read(path, "a model").runs == {"psl"}
+
+
+def test_another_hosts_calibration_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "file.json", made(fingerprint="an abacus"))
+    with pytest.raises(InputError, match=r"of another host \(an abacus\): run edgebed calibrate on this one"):
+        read(tmp_path / "file.json", "a model")
+
+
+def test_another_models_calibration_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "file.json", made())
+    with pytest.raises(InputError, match="is a calibration of a model, and this experiment is another"):
+        read(tmp_path / "file.json", "another")
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"schema": 1}', "[1, 2]"])
+def test_a_file_that_is_no_calibration_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "file.json").write_text(content)
+    with pytest.raises(InputError, match="is no calibration"):
+        read(tmp_path / "file.json", "a model")
+    with pytest.raises(InputError, match="cannot be read"):
+        read(tmp_path / "none.json", "a model")
+
+
+def test_a_calibration_is_of_the_workload_and_of_how_many_nodes() -> None:
+    one, more, other = plan(clients=1), plan(clients=2), plan(clients=1, workload={"bytes": 5})
+    assert len({subject(one), subject(more), subject(other)}) == 3
+    assert len({default_path(subject(each)) for each in (one, more, other)}) == 3
+    assert subject(one) == subject(plan(clients=1, rounds=9, seed=5))
+
+
+def test_the_models_words_say_what_a_calibration_is_of() -> None:
+    split = {
+        "data": {"name": "digits"},
+        "model": {"name": "digits-cnn", "cut": "relu1"},
+    }
+    programs = {"server": "nodes.server:main", "client": "nodes.client:main"}
+    small, large = (
+        subject(plan(programs, algorithms=["psl"], workload={**split, "batch_size": batch})) for batch in (4, 16)
+    )
+    assert small == large == "digits-cnn with 2 layers on the client; 1 client, 1 server"
+
+
+def test_stages_are_fitted_from_what_was_measured_without_the_first_calls() -> None:
+    made = plan(clients=2)
+    spans = []
+    for run, cpu in (("psl/0", 0.5), ("psl/1", 0.3)):
+        for node in ("client-1", "client-2"):
+            for number in range(1, 6):
+                took = cpu + (1.0 if number == 1 else 0.0)
+                spans.append(Span(run, number, node, "think", 0.0, took, cpu=took, mode="stretched"))
+    works = {"psl/0": {("client", "think"): Work(4e9)}, "psl/1": {("client", "think"): Work(2e9)}}
+    (stage,) = _stages(made, spans, {"psl/0": "psl", "psl/1": "psl"}, works, core_flops=1e10, bandwidth=1e12)
+    assert (stage.run, stage.role, stage.stage) == ("psl", "client", "think")
+    assert stage.efficiency is not None
+    assert_close(stage.overhead, 0.1, what="overhead")
+    assert_close(stage.efficiency, 1.0, what="efficiency")
+    assert_close(stage.first, 1.0, what="the first call's extra")
+    assert_close(stage.cold, 1.0, what="the very first call's extra")
+
+
+def test_a_copy_reads_and_writes_every_byte() -> None:
+    ticks = iter(range(100))
+    # Seven moments, one second apart: each copy moves 32 MiB in and 32 MiB out in a second.
+    assert copy_bandwidth(lambda: float(next(ticks))) == 2 * 32 * 2**20

@@ -1,0 +1,57 @@
+import csv
+
+import pytest
+
+from emulator.comparison import compare, join
+from emulator.report.prediction import COLUMNS, fields, prediction_csv
+from emulator.timeline import Span
+from tests.tolerance import assert_close
+
+
+def span(stage: str, start: float, end: float, round: int = 1, peer: str = "", node: str = "a") -> Span:
+    return Span("psl", round, node, stage, start, end, peer=peer)
+
+
+MEASURED = [span("forward", 5.0, 6.0), span("uplink", 6.0, 8.0, peer="b"), span("forward", 20.0, 21.5, round=2)]
+PREDICTED = [span("forward", 0.0, 1.1), span("uplink", 1.1, 2.9, peer="b"), span("forward", 3.0, 4.4, round=2)]
+
+
+def test_errors_are_of_the_means_of_rounds_and_of_stages() -> None:
+    found = compare(MEASURED, PREDICTED)
+    assert_close(found.latency.measured_mean, (3.0 + 1.5) / 2, what="measured")
+    assert_close(found.latency.predicted_mean, (2.9 + 1.4) / 2, what="predicted")
+    assert_close(found.latency.error, (2.9 + 1.4) / (3.0 + 1.5) - 1, what="error")
+    assert_close(found.stages["forward"].error, 2.5 / 2.5 - 1, what="error of the forward pass")
+    assert_close(found.stages["uplink"].median_error, 1.8 / 2.0 - 1, what="error of the uplink")
+    assert fields(found)["error"] == found.latency.error
+
+
+def test_like_spans_of_a_round_are_joined_in_their_order() -> None:
+    measured = [span("forward", 0, 1), span("forward", 1, 3)]
+    pairs = join(measured, [span("forward", 2, 4), span("forward", 0, 2)])
+    assert [(pair.measured, pair.predicted and pair.predicted.start) for pair in pairs] == [
+        (measured[0], 0),
+        (measured[1], 2),
+    ]
+
+
+def test_what_only_one_side_has_is_refused_but_a_wait_is_not() -> None:
+    with pytest.raises(ValueError, match="'model_up' of a in round 2 was only measured"):
+        compare([*MEASURED, span("model_up", 21.5, 22.0, round=2, peer="b")], PREDICTED)
+    with pytest.raises(ValueError, match="3 rounds were measured and 2 predicted"):
+        compare([*MEASURED, span("forward", 30.0, 31.0, round=3)], PREDICTED)
+    compare([*MEASURED, span("wait", 21.5, 22.0, round=2)], PREDICTED)
+
+
+def test_the_file_has_a_row_for_every_event_with_starts_within_the_round() -> None:
+    pairs = join([*MEASURED, span("wait", 6.0, 6.1)], PREDICTED)
+    rows = list(csv.DictReader(prediction_csv(pairs).splitlines()))
+    assert tuple(rows[0]) == COLUMNS
+    assert [(row["round"], row["stage"], row["measured_start_s"]) for row in rows] == [
+        ("1", "forward", "0.0"),
+        ("1", "uplink", "1.0"),
+        ("1", "wait", "1.0"),
+        ("2", "forward", "0.0"),
+    ]
+    assert (rows[2]["predicted_s"], rows[2]["error"]) == ("", "")
+    assert_close(float(rows[1]["error"]), 1.8 / 2.0 - 1, what="the uplink's error")

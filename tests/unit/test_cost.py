@@ -1,0 +1,99 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulator.cost import Charges, CostModel, Hardware, Point, StageCost, fit, host_seconds, roofline
+from emulator.errors import InputError
+from emulator.node import Work
+from tests.tolerance import assert_close
+
+PI = Hardware(training=10e9, memory=1e9, slowdown=4.0)
+HOST = Hardware(training=math.inf, memory=math.inf, slowdown=1.0)
+WORK = Work(flops=1e9, bytes_moved=1e8, peak_memory=1e6)
+positive = st.floats(1e-6, 1e3)
+
+
+def model(**stage: object) -> CostModel:
+    cost = StageCost.model_validate({"run": "psl", "role": "client", "stage": "forward", "overhead": 0.001, **stage})
+    return CostModel(core_flops=40e9, bandwidth=10e9, stages=(cost,))
+
+
+def test_the_roofline_is_the_slower_of_arithmetic_and_memory() -> None:
+    assert roofline(WORK, flops=1e9, bandwidth=1e12) == 1.0
+    assert roofline(WORK, flops=1e12, bandwidth=1e8) == 1.0
+
+
+@given(positive, st.floats(0.01, 2.0), st.lists(positive, min_size=2, max_size=6, unique=True))
+def test_a_line_is_found_from_points_on_it(overhead: float, efficiency: float, sizes: list[float]) -> None:
+    if max(sizes) < 1.1 * min(sizes) or min(sizes) / max(sizes) < 1e-3 or not 0.01 < overhead / max(sizes) < 100:
+        return
+    found, reached = fit([Point(x, overhead + x / efficiency, 1.0) for x in sizes])
+    assert reached is not None
+    for x in sizes:
+        assert_close(found + x / reached, overhead + x / efficiency, relative=1e-6, what="a point on the line")
+
+
+def test_one_size_gives_an_efficiency_and_no_overhead() -> None:
+    assert fit([Point(1.0, 4.0, 1.0), Point(1.0, 4.0, 3.0)]) == (0.0, 0.25)
+
+
+def test_more_work_that_takes_no_longer_is_all_overhead() -> None:
+    assert fit([Point(1.0, 2.0, 1.0), Point(2.0, 2.0, 1.0)]) == (2.0, None)
+
+
+def test_an_overhead_is_never_negative() -> None:
+    overhead, efficiency = fit([Point(1.0, 1.0, 1.0), Point(2.0, 3.0, 1.0)])
+    assert overhead == 0
+    assert efficiency is not None
+    assert 0.6 < efficiency < 1.0
+
+
+def test_work_that_was_not_counted_is_all_overhead() -> None:
+    assert fit([Point(0.0, 0.5, 2.0)]) == (0.5, None)
+
+
+@pytest.mark.parametrize("points", [[], [Point(1.0, 0.0, 1.0)]])
+def test_missing_timing_is_an_error(points: list[Point]) -> None:
+    with pytest.raises(ValueError, match="no timing"):
+        fit(points)
+
+
+def test_a_device_takes_the_hosts_time_at_its_ratio() -> None:
+    made = model(efficiency=0.5)
+    expected = 0.001 + (1e9 / 40e9) / 0.5
+    assert host_seconds(made.stages[0], WORK, made) == expected
+    assert Charges(made, "psl").seconds("a", "client", "forward", WORK, PI) == 4.0 * expected
+    assert Charges(made, "psl").seconds("a", "client", "forward", WORK, HOST) == expected
+
+
+def test_a_nodes_first_call_takes_longer_and_in_the_first_run_still_longer() -> None:
+    made = model(efficiency=0.5, first=0.1, cold=0.2)
+    for first_run, extra in ((True, 0.2), (False, 0.1)):
+        charges = Charges(made, "psl", first_run=first_run)
+        calls = [charges.seconds(node, "client", "forward", WORK, HOST) for node in ("a", "a", "b", "a")]
+        assert_close(calls[0] - calls[1], extra, what="of the first call")
+        assert calls[0] == calls[2]
+        assert calls[1] == calls[3]
+
+
+def test_without_a_calibration_a_device_reaches_its_profile() -> None:
+    assert Charges(None, "psl").seconds("a", "client", "forward", WORK, PI) == 0.1
+
+
+@pytest.mark.parametrize(
+    ("made", "stage", "work", "device", "remedy"),
+    [
+        (None, "forward", None, PI, "pass work= to node.compute"),
+        (None, "forward", WORK, HOST, "no throughput of its own"),
+        (model(efficiency=0.5), "backward", WORK, PI, "no stage 'backward': run edgebed calibrate"),
+        (model(efficiency=0.5), "forward", None, PI, "pass work= to node.compute"),
+        (model(), "forward", Work(1.0, peak_memory=2e9), PI, "choose another device"),
+    ],
+)
+def test_what_cannot_be_priced_is_refused_with_the_remedy(
+    made: CostModel | None, stage: str, work: Work | None, device: Hardware, remedy: str
+) -> None:
+    with pytest.raises(InputError, match=f"^node-7: .*{remedy}"):
+        Charges(made, "psl").seconds("node-7", "client", stage, work, device)
