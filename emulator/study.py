@@ -135,6 +135,7 @@ def summary(planned: Sequence[Cell], out: Path) -> dict[str, Any]:
 def _run_one(reference: str, cell: Cell, out: Path) -> None:
     """In a process of its own."""
     folder = out / cell.folder
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that did not end
     unfinished = folder.with_name(f".{folder.name}")
     shutil.rmtree(unfinished, ignore_errors=True)
     prepared = experiments.check(reference, cell.overrides)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,31 +67,45 @@ def test_a_study_is_every_case_with_every_algorithm_and_seed_at_one_size(referen
         study.cells(reference, {"workload.algorithms.gapsl.eta": "much"})
 
 
-def test_a_study_gives_the_same_whatever_the_processes_and_goes_on_where_it_stopped(
-    reference: str, tmp_path: Path
-) -> None:
-    out = tmp_path / "one"
-    done = edgebed(reference, "--size", "short", "--jobs", 1, "--out", out)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A study, and the folder that it left."""
+    folder = tmp_path_factory.mktemp("study")
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(STUDY), encoding="utf-8")
+    done = edgebed(path, "--size", "short", "--jobs", 1, "--out", folder / "out")
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"^\d/6 ", done.stderr, re.MULTILINE)) == 6
     assert re.search(r"a b +all +\d+\.\d ± \d+\.\d +-", done.stdout)
-    figures = json.loads((out / "study.json").read_text())
-    psl = figures["cases"]["IID"]["psl"]
+    return str(path), folder / "out"
+
+
+def test_a_study_says_mean_spread_and_every_run(finished: tuple[str, Path]) -> None:
+    psl = json.loads((finished[1] / "study.json").read_text())["cases"]["IID"]["psl"]
     assert psl["seeds"] == [1, 2]
     assert psl["accuracy"]["mean"] == pytest.approx(sum(psl["accuracy"]["runs"]) / 2)
     assert set(psl) >= {"accuracy", "accuracy_own", "accuracy_ensemble", "converged_round"}
 
-    again = edgebed(reference, "--size", "short", "--jobs", 2, "--out", tmp_path / "two", "--json")
-    assert json.loads(again.stdout) == figures
 
+def test_a_study_gives_the_same_whatever_the_processes(finished: tuple[str, Path], tmp_path: Path) -> None:
+    reference, out = finished
+    again = edgebed(reference, "--size", "short", "--jobs", 3, "--out", tmp_path / "again", "--json")
+    assert json.loads(again.stdout) == json.loads((out / "study.json").read_text())
+    for metrics in out.rglob("metrics.csv"):
+        assert (tmp_path / "again" / metrics.relative_to(out)).read_bytes() == metrics.read_bytes()
+
+
+def test_a_study_goes_on_where_it_stopped_but_not_with_other_settings(finished: tuple[str, Path]) -> None:
+    reference, out = finished
+    figures = (out / "study.json").read_text()
     kept = out / "IID" / "psl" / "seed-1" / "result.json"
     before = kept.stat().st_mtime_ns
-    (out / "IID" / "gapsl" / "seed-2" / "result.json").unlink()
+    shutil.rmtree(out / "IID" / "gapsl" / "seed-2")
     resumed = edgebed(reference, "--size", "short", "--out", out)
     assert resumed.returncode == 0, resumed.stderr
     assert "5 of 6 runs are there already" in resumed.stderr
     assert kept.stat().st_mtime_ns == before
-    assert json.loads((out / "study.json").read_text()) == figures
+    assert (out / "study.json").read_text() == figures
 
     other = edgebed(reference, "--size", "short", "--out", out, "--set", "workload.batch_size=8")
     assert other.returncode == 2
