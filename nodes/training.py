@@ -64,9 +64,10 @@ class Training:
         """
         models = self._algorithm.models()
         if self._checkpoint is not None:
-            distinct = list(dict.fromkeys(models))
-            checkpoint.write(self._checkpoint, round, [take(model) for model in distinct], states)
-            self._kept = round
+            servers = [take(model) for model in dict.fromkeys(models)]
+            if _finite([*servers, *states]):  # what is lost must not take the place of what was kept
+                checkpoint.write(self._checkpoint, round, servers, states)
+                self._kept = round
         return evaluate(self._client_model, states, models, self._mixes, self._test).metrics()
 
     def _what_is_kept(self) -> str:
@@ -75,3 +76,7 @@ class Training:
         if not self._kept:
             return "no round had been evaluated yet, so no models were kept"
         return f"the models of round {self._kept} are in {self._checkpoint}"
+
+
+def _finite(states: Sequence[State]) -> bool:
+    return all(bool(np.isfinite(value).all()) for state in states for value in state.values())

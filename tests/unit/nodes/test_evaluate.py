@@ -93,6 +93,14 @@ def test_a_loss_that_is_no_number_says_where_the_last_good_models_are(tmp_path):
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["psl-seed-1.npz"]
 
 
+def test_models_that_are_no_numbers_do_not_take_the_place_of_those_that_were_kept(tmp_path):
+    one = training(checkpoint=str(tmp_path))
+    state = take(build(read(config()).workload.model.architecture, 1, stop=2))
+    one.evaluate(1, [state] * 2)
+    one.evaluate(2, [state, {name: value * np.nan for name, value in state.items()}])
+    assert checkpoint.read(tmp_path / "psl-seed-1.npz")[0] == 1
+
+
 def test_without_a_checkpoint_the_failure_says_how_to_have_one(tmp_path):
     with pytest.raises(FloatingPointError, match=r"loss of a is nan.*set workload.evaluate.checkpoint"):
         training().step(1, [("a", upload(float("nan"))), ("b", upload(1.0))])
