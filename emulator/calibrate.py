@@ -1,12 +1,12 @@
 """Measures what the stages of an experiment take this host: a short run of it, in processes as in any other.
 
 Nothing less will do: a stage that has its core's caches for itself takes half the CPU time that it takes between the
-waits of a real run. Every run of the experiment is carried out for a few rounds, at its own size where seconds are
-enough for that, and at two smaller ones; how long that takes is predicted first, without any calibration.
+waits of a real run. The devices are this host's cores as they are, at time scale 1. Every run of the experiment is
+carried out for a few rounds, at its own size where seconds are enough for that, and at two smaller ones; how long
+that takes is predicted first, without any calibration.
 """
 
 import asyncio
-import math
 import statistics
 import tempfile
 import time
@@ -20,7 +20,7 @@ import numpy as np
 
 from emulator import timeline
 from emulator.calibration import SCHEMA, Calibration, Overheads, subject
-from emulator.clock import new_event_loop
+from emulator.clock import Clock, new_event_loop
 from emulator.cost import CostModel, Hardware, Point, StageCost, fit, roofline
 from emulator.errors import EdgebedError
 from emulator.host import Host, fingerprint
@@ -38,6 +38,9 @@ SIZES = 3
 TRIMMED = 0.1
 """The share of the measured times left out at either end: what else the host did shows there."""
 UNKNOWN_SECONDS = 1e-3
+ASSUMED_EFFICIENCY = 0.5
+"""What a call takes on top of its work, and the share of the roofline, before anything is known."""
+TIMERS, TIMER_SECONDS = 50, 0.003
 COPIED = 32 * 2**20
 
 Key = tuple[str, str]
@@ -49,7 +52,7 @@ def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
 
     Raises what the run raises, and `EdgebedError` when a stage could not be measured.
     """
-    sizes = [_affordable(plan, run, seconds / len(plan.runs)) for run in plan.runs]
+    sizes = [_affordable(plan, host, run, seconds / len(plan.runs)) for run in plan.runs]
     names = {f"{run.name}/{number}": run.name for run, chosen in zip(plan.runs, sizes, strict=True)
              for number in range(len(chosen))}  # fmt: skip
     runs = [
@@ -74,27 +77,28 @@ def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
         made=time.strftime("%Y-%m-%d %H:%M"),
         subject=subject(plan),
         cost=CostModel(core_flops=host.core_flops, bandwidth=bandwidth, stages=tuple(stages)),
-        overheads=_overheads(spans, plan.scale),
+        overheads=_overheads(spans),
     )
 
 
 class _Tally:
-    """Prices computations by the profiles alone, and remembers the work of each stage."""
+    """Prices computations at about what this host takes, and remembers the work of each stage."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: Plan, host: Host) -> None:
         self.works: dict[Key, Work | None] = {}
+        self._flops = ASSUMED_EFFICIENCY * host.core_flops
+        self._crowded = {role: max(1.0, len(names) / host.cores) for role, names in plan.peers.items()}
 
     def seconds(self, node: str, role: str, stage: str, work: Work | None, device: Hardware) -> float:
         self.works[role, stage] = work
-        training = device.training if math.isfinite(device.training) else 1e12
-        return work.flops / training if work else UNKNOWN_SECONDS
+        return UNKNOWN_SECONDS + (work.flops / self._flops * self._crowded[role] if work else 0.0)
 
 
 class _Size:
     """A configuration to be measured: its works, how long its rounds take this host about, and how many to run."""
 
-    def __init__(self, plan: Plan, run: RunPlan, config: dict[str, Any]) -> None:
-        tally, spans = _Tally(), list[Span]()
+    def __init__(self, plan: Plan, host: Host, run: RunPlan, config: dict[str, Any]) -> None:
+        tally, spans = _Tally(plan, host), list[Span]()
         trial = RunPlan(name=run.name, config={**config, "rounds": 2, "training": False})
         simulate(
             plan.model_copy(update={"runs": [trial]}),
@@ -107,7 +111,7 @@ class _Size:
         self.rounds = FEWEST_ROUNDS
 
 
-def _affordable(plan: Plan, run: RunPlan, seconds: float) -> list[_Size]:
+def _affordable(plan: Plan, host: Host, run: RunPlan, seconds: float) -> list[_Size]:
     """The largest size that fits into `seconds`, and up to two smaller ones; the first for as many rounds as fit."""
     make = next((found for node in plan.nodes if (found := sizer(node.program)) is not None), None)
     configs = make(run.config) if make else [run.config]
@@ -115,10 +119,14 @@ def _affordable(plan: Plan, run: RunPlan, seconds: float) -> list[_Size]:
     for start, more in ((start, more) for start in range(len(configs)) for more in reversed(range(SIZES))):
         for place in range(start, min(start + more + 1, len(configs))):
             if place not in measured:
-                measured[place] = _Size(plan, run, configs[place])
+                measured[place] = _Size(plan, host, run, configs[place])
         chosen = [measured[place] for place in sorted(measured) if start <= place <= start + more]
-        if FEWEST_ROUNDS * sum(size.round_seconds for size in chosen) <= seconds:
+        # What has to be extrapolated from needs two sizes.
+        enough = start == 0 or len(chosen) > 1 or len(configs) == 1
+        if enough and FEWEST_ROUNDS * sum(size.round_seconds for size in chosen) <= seconds:
             break
+    else:  # nothing fits: what comes nearest
+        chosen = [measured[place] for place in sorted(measured)[-2:]]
     own = chosen[0]
     left = seconds - FEWEST_ROUNDS * sum(size.round_seconds for size in chosen[1:])
     own.rounds = min(MOST_ROUNDS, max(FEWEST_ROUNDS, int(left / own.round_seconds)))
@@ -136,8 +144,8 @@ def _measure(plan: Plan) -> list[Span]:
         def finished(self, run: str, wall_s: float) -> None:
             """The spans are all that is wanted."""
 
-    with tempfile.TemporaryDirectory() as logs, asyncio.Runner(loop_factory=new_event_loop) as loop:
-        loop.run(local.run(plan, Path(logs), Collect()))
+    with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=new_event_loop) as loop:
+        loop.run(local.run(plan, Path(folder) / "logs", Collect()))
     return spans
 
 
@@ -186,13 +194,20 @@ def _trimmed_mean(values: Iterable[float]) -> float:
     return statistics.fmean(ordered[cut : len(ordered) - cut])
 
 
-def _overheads(spans: Iterable[Span], scale: float) -> Overheads:
-    late: dict[bool, list[float]] = {True: [], False: []}
-    for span in spans:
-        if span.lateness is not None and not span.off_clock:
-            late[span.is_message].append(max(0.0, span.lateness) * scale)
-    timer, delivery = (statistics.median(late[message]) if late[message] else 0.0 for message in (False, True))
-    return Overheads(timer=timer, delivery=delivery)
+def _overheads(spans: Iterable[Span]) -> Overheads:
+    late = [span.lateness for span in spans if span.is_message and span.lateness is not None]
+    with asyncio.Runner(loop_factory=new_event_loop) as loop:
+        timer = loop.run(_timer_overshoot())
+    return Overheads(timer=timer, delivery=statistics.median(late) if late else 0.0)
+
+
+async def _timer_overshoot() -> float:
+    """Median seconds by which an event loop's timer fires too late."""
+    clock, late = Clock(), []
+    for step in range(1, TIMERS + 1):
+        await clock.sleep_until(step * TIMER_SECONDS)
+        late.append(clock.now() - step * TIMER_SECONDS)
+    return statistics.median(late)
 
 
 def copy_bandwidth(clock: Callable[[], float] = time.thread_time) -> float:

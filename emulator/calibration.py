@@ -25,9 +25,9 @@ class Overheads(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     timer: float
-    """Median seconds by which a held-back computation ends too late."""
+    """Median seconds by which a timer fires too late; what is held back until then, such as a computation, is late."""
     delivery: float
-    """The same of a message's delivery."""
+    """Median seconds by which a message is delivered too late: timers, and the hub's and the node's own work."""
 
 
 class Calibration(BaseModel):

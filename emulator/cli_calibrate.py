@@ -1,6 +1,7 @@
 """`edgebed calibrate`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,11 +17,17 @@ from emulator.units import SIZE, THROUGHPUT, show
 @click.command()
 @click.argument("experiment", default="demo")
 @click.option("--testbed", metavar="NAME|FILE", help="Another testbed than the experiment's.")
+@click.option("--algorithm", "algorithms", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Default: in your cache folder.")
 @click.option("--seconds", type=click.FloatRange(1, 3600), default=SECONDS, show_default=True, help="To spend, about.")
-def calibrate(experiment: str, testbed: str | None, out: Path | None, seconds: float) -> None:
+def calibrate(
+    experiment: str, testbed: str | None, algorithms: tuple[str, ...], out: Path | None, seconds: float
+) -> None:
     """Measure what the stages of EXPERIMENT take this host, for predictions of it and of its like."""
-    prepared = experiments.check(experiment, {"testbed": testbed} if testbed else {}, prepare=True)
+    overrides: dict[str, Any] = {"testbed": testbed} if testbed else {}
+    if algorithms:
+        overrides["algorithms"] = list(algorithms)
+    prepared = experiments.check(experiment, overrides, prepare=True)
     host = this_host()
     made = calibrate_experiment(prepared, host, seconds)
     path = out or default_path(subject(calibration_plan(prepared, host)))
@@ -32,7 +39,7 @@ def calibrate(experiment: str, testbed: str | None, out: Path | None, seconds: f
 def _show(made: Calibration) -> None:
     click.echo(
         f"{made.subject}\none core: {show(made.cost.core_flops, THROUGHPUT, 3)}, "
-        f"{show(made.cost.bandwidth, SIZE, 3)}/s; late by {text.seconds(made.overheads.timer)} (computations), "
+        f"{show(made.cost.bandwidth, SIZE, 3)}/s; late by {text.seconds(made.overheads.timer)} (timers), "
         f"{text.seconds(made.overheads.delivery)} (messages)\n"
         f"{'run':<8} {'role':<8} {'stage':<16} {'overhead':>9} {'efficiency':>11} {'first call':>11}"
     )

@@ -13,11 +13,12 @@ import click
 from emulator import experiment as experiments
 from emulator import timeline
 from emulator.comparison import Comparison, compare
-from emulator.errors import InputError
+from emulator.errors import InputError, nearest
 from emulator.explanation import Explanation, explain
 from emulator.host import Host, this_host
 from emulator.library import load_testbed
-from emulator.plan import Plan, make_plan
+from emulator.overrides import set_keys
+from emulator.plan import SERVER_ROLES, Plan, make_plan
 from emulator.prediction import cost_model, predict
 from emulator.profiles import Experiment
 from emulator.report import explanation as explained
@@ -33,6 +34,7 @@ from emulator.timeline import Span
 @click.option("--algorithm", "algorithms", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
 @click.option("--rounds", type=int, metavar="N", help="Of an experiment.")
 @click.option("--target", metavar="ACCURACY", help="Of a run: until when, such as '80 %'.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of an experiment, dotted.")
 @click.option("--curves", type=click.Path(path_type=Path), metavar="FILE", help="Accuracy against time, as CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 def predict_command(
@@ -41,32 +43,44 @@ def predict_command(
     algorithms: tuple[str, ...],
     rounds: int | None,
     target: str | None,
+    settings: tuple[str, ...],
     curves: Path | None,
     as_json: bool,
 ) -> None:
     """Explain how long EXPERIMENT will take, or what RUN_DIR would have been like on another testbed."""
     folder = Path(what)
-    overrides: dict[str, Any] = {"algorithms": list(algorithms)} if algorithms else {}
-    if target is not None:
-        overrides["target_accuracy"] = target
+    overrides: dict[str, Any] = {"target_accuracy": target} if target is not None else {}
     if folder.is_dir():
-        if rounds is not None:
-            raise InputError(f"--rounds: {folder} has as many rounds as were run")
-        _of_run(folder, overrides, testbed, curves, as_json)
+        if rounds is not None or settings:
+            raise InputError(f"--{'set' if settings else 'rounds'}: {folder} is as it was run")
+        _of_run(folder, overrides, algorithms, testbed, curves, as_json)
         return
     if curves is not None or target is not None:
         raise InputError("--curves and --target need a folder that a run has left: what is not trained has no accuracy")
+    overrides |= {"algorithms": list(algorithms)} if algorithms else {}
     overrides |= {"testbed": testbed} if testbed else {}
     overrides |= {"rounds": rounds} if rounds is not None else {}
+    overrides |= set_keys(settings)
     prepared = experiments.check(what, overrides)
     host = this_host()
     spans = predict(prepared, host, cost_model(prepared, host, say=_say))
     _show(_explanations(spans, make_plan(prepared, host.core_flops, host.cores, virtual=True)), {}, {}, as_json)
 
 
-def _of_run(folder: Path, overrides: dict[str, Any], testbed: str | None, curves: Path | None, as_json: bool) -> None:
+def _of_run(
+    folder: Path,
+    overrides: dict[str, Any],
+    algorithms: Sequence[str],
+    testbed: str | None,
+    curves: Path | None,
+    as_json: bool,
+) -> None:
     check_recording(folder)
     recorded = experiments.check(str(folder / files.EXPERIMENT), overrides)
+    # All are predicted, whichever are shown: the first run of an experiment is not like the others.
+    for name in algorithms:
+        if name not in recorded.algorithms:
+            raise InputError(f"--algorithm {name}: {folder} has no such run{nearest(name, recorded.algorithms)}")
     spans = files.read_timeline(folder / files.TIMELINE)
     host = _recorded_host(folder)
     old = make_plan(recorded, host.core_flops, host.cores, virtual=True)
@@ -78,25 +92,35 @@ def _of_run(folder: Path, overrides: dict[str, Any], testbed: str | None, curves
             agreed = {run: compare(by_run[run], own) for run, own in timeline.runs(said).items()}
         except (KeyError, ValueError) as error:
             raise InputError(f"{folder}: the recorded run lacks spans: {error}: run the experiment again") from None
-        _show(_explanations(said, old), agreed, {}, as_json)
+        _show(_explanations(said, old, algorithms), agreed, {}, as_json, _replayed(spans, old))
         return
     other = recorded.model_copy(update={"testbed": load_testbed(testbed)})
     new = make_plan(other, host.core_flops, host.cores, virtual=True)
     retimed = retime(spans, old, new)
     found = _curves(folder, spans, retimed, recorded)
+    found = {run: curve for run, curve in found.items() if run in algorithms or not algorithms}
     if curves is not None:
         files.write(curves, explained.curves_csv(found))
-    _show(_explanations(retimed, new), {}, found, as_json)
+    _show(_explanations(retimed, new, algorithms), {}, found, as_json)
 
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _explanations(spans: Sequence[Span], plan: Plan) -> list[Explanation]:
+def _replayed(spans: Sequence[Span], plan: Plan) -> dict[str, Comparison]:
+    """The run as it would be at the CPU times that it measured; nothing where it cannot be replayed."""
+    try:
+        again = timeline.runs(retime(spans, plan, plan))
+        return {run: compare(own, again[run]) for run, own in timeline.runs(spans).items() if run in again}
+    except (InputError, ValueError):
+        return {}
+
+
+def _explanations(spans: Sequence[Span], plan: Plan, only: Sequence[str] = ()) -> list[Explanation]:
     links = {node.name: node.link for node in plan.nodes}
-    servers = {name for role in experiments.SERVER_ROLES for name in plan.peers.get(role, ())}
-    return [explain(own, links, servers) for own in timeline.runs(spans).values()]
+    servers = {name for role in SERVER_ROLES for name in plan.peers.get(role, ())}
+    return [explain(own, links, servers) for run, own in timeline.runs(spans).items() if run in only or not only]
 
 
 def _recorded_host(folder: Path) -> Host:
@@ -132,9 +156,13 @@ def _curves(
 
 
 def _show(
-    found: Sequence[Explanation], agreed: Mapping[str, Comparison], curves: Mapping[str, Curve], as_json: bool
+    found: Sequence[Explanation],
+    agreed: Mapping[str, Comparison],
+    curves: Mapping[str, Curve],
+    as_json: bool,
+    replayed: Mapping[str, Comparison] | None = None,
 ) -> None:
     if as_json:
-        sys.stdout.write(explained.to_json(found, agreed, curves))
+        sys.stdout.write(explained.to_json(found, agreed, curves, replayed))
     else:
-        click.echo(explained.to_text(found, agreed, curves))
+        click.echo(explained.to_text(found, agreed, curves, replayed))

@@ -4,6 +4,7 @@ The n-th span of a stage, from one node and to one peer, in one round of one run
 `predicted / measured - 1`. Times are seconds.
 """
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -90,6 +91,21 @@ def compare(measured: Sequence[Span], predicted: Sequence[Span]) -> Comparison:
         _agreement([(there[number], said[number]) for number in there]),
         {stage: _agreement(times) for stage, times in stages.items() if any(time for time, _ in times)},
     )
+
+
+def drift(measured: Iterable[Span], predicted: Iterable[Span], slowdowns: Mapping[str, float]) -> float | None:
+    """CPU seconds that the computations took the host, over those they were predicted to take it; None without any.
+
+    `slowdowns`: seconds of each node's device for a CPU second of the host. What links and protocol do has no part in
+    it: where it is not 1, the host was quicker or slower than when it was calibrated.
+    """
+    took: list[float] = []
+    expected: list[float] = []
+    for pair in join(measured, predicted):
+        if pair.measured is not None and pair.predicted is not None and pair.measured.cpu is not None:
+            took.append(pair.measured.cpu)
+            expected.append(pair.predicted.duration / slowdowns[pair.key.node])
+    return math.fsum(took) / math.fsum(expected) if math.fsum(expected) > 0 else None
 
 
 def _agreement(times: Sequence[tuple[float, float]]) -> Agreement:

@@ -23,6 +23,10 @@ from emulator.errors import InputError
 from emulator.node import Work
 from emulator.units import SIZE, show
 
+MOST_EFFICIENT = 2.0
+"""Of the throughput that a core reaches in the reference training: where a stage is nearly all overhead, noise would
+make more work cost nothing."""
+
 
 class StageCost(BaseModel):
     """What one stage of one run takes a core of the host."""
@@ -35,7 +39,7 @@ class StageCost(BaseModel):
     overhead: float = Field(ge=0)
     """CPU seconds of a call, whatever its size; all of it where no work was counted."""
     efficiency: float | None = Field(default=None, gt=0)
-    """The share of the roofline that is reached; None: no work was counted, or more of it takes no longer."""
+    """The share of the roofline that is reached; None: no work was counted."""
     first: float = Field(default=0.0, ge=0)
     """CPU seconds by which a node's first call in a run takes longer."""
     cold: float = Field(default=0.0, ge=0)
@@ -86,9 +90,10 @@ class Pricing(Protocol):
 
 
 def fit(points: Sequence[Point]) -> tuple[float, float | None]:
-    """Overhead (s) and efficiency of `c = a + x / e`, by weighted least squares of the relative errors; a, 1/e >= 0.
+    """Overhead (s) and efficiency of `c = a + x / e`, by weighted least squares of the relative errors.
 
-    One size alone tells nothing of the overhead: it is then 0. `ValueError` without points, or for one of no time.
+    The overhead is never negative, the efficiency never above MOST_EFFICIENT. One size alone tells nothing of the
+    overhead: it is then 0. `ValueError` without points, or for one of no time.
     """
     if not points or any(point.cpu <= 0 for point in points):
         raise ValueError("no timing: a stage took no CPU time")
@@ -106,8 +111,7 @@ def fit(points: Sequence[Point]) -> tuple[float, float | None]:
     if spread <= 1e-12 * mean_x**2:
         return 0.0, mean_x / mean_y
     slope = mean([(a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)]) / spread
-    if slope <= 0:
-        return mean_y, None
+    slope = max(slope, 1 / MOST_EFFICIENT)
     overhead = mean_y - slope * mean_x
     if overhead < 0:
         return 0.0, mean([value**2 for value in x]) / mean([a * b for a, b in zip(x, y, strict=True)])

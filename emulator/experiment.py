@@ -11,13 +11,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from emulator import timeline, verdict
-from emulator.comparison import Comparison, compare, join
+from emulator import kernel_fidelity, quota, timeline, verdict
+from emulator.comparison import Comparison, compare, drift, join
 from emulator.document import Document, as_yaml
 from emulator.errors import EdgebedError, InputError
 from emulator.host import Host
 from emulator.library import load_experiment
-from emulator.plan import Plan, device_shares, make_plan
+from emulator.plan import SERVER_ROLES, Plan, device_shares, make_plan
 from emulator.prediction import cost_model, predict
 from emulator.profiles import Experiment, Testbed
 from emulator.report import files, prediction, result
@@ -28,10 +28,10 @@ from emulator.runtime.program import checker, preparer, settings_of
 from emulator.timeline import Metric, Span
 from emulator.verdict import HostFacts, Verdict
 
-RUNTIMES = ("local", "virtual")
+RUNTIMES = ("local", "docker", "compose", "virtual")
 """Where nodes may live: a module of `emulator.runtime` each."""
-SERVER_ROLES = ("server",)
-"""Roles whose traffic is the other side of the clients': `up` is to them, `down` is from them."""
+DRIFT = 0.10
+"""By how much the host's own speed may differ from its calibration before the reader is told."""
 
 
 @dataclass(frozen=True)
@@ -99,16 +99,34 @@ def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, prog
     if virtual:
         plan = plan.model_copy(update={"cost": cost})
     folder = files.create_folder(experiment.name, out)
-    resolved = experiment.model_copy(update={"time_scale": plan.scale}).model_dump(mode="json", exclude_none=True)
+    scale = experiment.time_scale if virtual else plan.scale
+    resolved = experiment.model_copy(update={"time_scale": scale}).model_dump(mode="json", exclude_none=True)
     files.write(folder / files.EXPERIMENT, as_yaml(resolved))
     with files.TimelineWriter(folder / files.TIMELINE) as writer:
         recorder = _Recorder(folder, writer, experiment.rounds, progress)
         runner = import_module(f"emulator.runtime.{runtime}")  # only now: each runtime needs other libraries
         with asyncio.Runner(loop_factory=getattr(runner, "new_event_loop", None)) as loop:
             outcome = loop.run(runner.run(plan, folder / "logs", recorder))
+    predicted: dict[str, Comparison] = {}
+    if cost is not None and not virtual:
+        try:
+            said = predict(experiment, host, cost)
+            predicted = recorder.compare(said)
+            outcome.notes.extend(recorder.drifts(said, {node.name: node.slowdown for node in plan.nodes}))
+        except EdgebedError as error:  # what was measured stands without it
+            outcome.notes.append(f"not predicted: {error}")
     shares = device_shares(experiment.testbed, host.core_flops)
     wanted = sum(shares.values()) / plan.scale
-    facts = HostFacts(host.cores, wanted, plan.scale, outcome.hub_priority, outcome.notes)
+    facts = HostFacts(
+        host.cores,
+        wanted,
+        plan.scale,
+        outcome.hub_priority,
+        outcome.notes + (recorder.short_stages() if plan.compute == "quota" else []),
+        hosts=outcome.hosts,
+        clock_error=outcome.clock_error,
+        disturbances=outcome.disturbances,
+    )
     target = experiment.target_accuracy if experiment.training else None
     summaries = [recorder.summary(run.name, plan, facts, target) for run in plan.runs]
     built = result.build(
@@ -119,7 +137,6 @@ def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, prog
         testbed=experiment.testbed.name,
         seed=experiment.seed,
     )
-    predicted = {} if virtual or cost is None else recorder.compare(predict(experiment, host, cost))
     for name, comparison in predicted.items():
         built["algorithms"][name]["predicted"] = prediction.fields(comparison)
     built["host"] = {**built["host"], "cpu": host.cpu, "core_flops": host.core_flops}
@@ -165,17 +182,24 @@ class _Recorder:
         self._progress.round(run, self._rounds)
         self._progress.end(run)
         self._writer.flush()
-        metrics = [metric for one in self._metrics.values() for metric in one]
+        # The next run may have begun, but its timing is not complete.
+        metrics = [metric for name in self._wall for metric in self._metrics[name]]
         with _named(run):
-            elapsed = {name: timeline.elapsed_at(timeline.latencies(spans)) for name, spans in self._spans.items()}
+            elapsed = {name: timeline.elapsed_at(timeline.latencies(self._spans[name])) for name in self._wall}
             files.write(self._folder / files.METRICS, metrics_csv(metrics, elapsed))
+
+    def short_stages(self) -> list[str]:
+        """What the CPU quotas could not slow down, one line for each kind of stage."""
+        return quota.short_stages(span for spans in self._spans.values() for span in spans)
 
     def summary(self, run: str, plan: Plan, facts: HostFacts, target: float | None) -> Summary:
         """What a finished run comes to."""
         servers = {name for role in SERVER_ROLES for name in plan.peers.get(role, ())}
         spans, metrics, wall = self._spans[run], self._metrics[run], self._wall[run]
         with _named(run):
-            judged = verdict.judge(spans, facts)
+            links = {node.name: node.link for node in plan.nodes}
+            ideal = kernel_fidelity.promised(spans, links) if plan.links == "kernel" else ()
+            judged = verdict.judge(spans, facts, ideal=ideal)
             return summarise(spans, metrics, servers=servers, wall=wall, target=target, verdict=judged)
 
     def compare(self, predicted: list[Span]) -> dict[str, Comparison]:
@@ -188,6 +212,17 @@ class _Recorder:
         pairs = [pair for run, spans in self._spans.items() for pair in join(spans, said[run])]
         files.write(self._folder / files.PREDICTION, prediction.prediction_csv(pairs))
         return found
+
+    def drifts(self, predicted: list[Span], slowdowns: Mapping[str, float]) -> list[str]:
+        """Where this host was not as quick as when it was calibrated, one line for each run."""
+        said = timeline.runs(predicted)
+        found = {run: drift(spans, said[run], slowdowns) for run, spans in self._spans.items()}
+        return [
+            f"{run}: its computations took {ratio:.2f} times the CPU time that this host was calibrated at: other work "
+            f"slowed it down, then or now, and the prediction is off by that (edgebed calibrate measures anew)"
+            for run, ratio in found.items()
+            if ratio is not None and abs(ratio - 1) > DRIFT
+        ]
 
     def _begin(self, run: str) -> None:
         if run not in self._spans:

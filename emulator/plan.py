@@ -6,7 +6,11 @@ from pydantic import BaseModel, ConfigDict
 
 from emulator.cost import CostModel
 from emulator.device import check_scale, least_scale, shares, slowdown
-from emulator.profiles import Bus, Deadlines, DeviceProfile, Experiment, LinkProfile, Testbed
+from emulator.profiles import Bus, Control, Deadlines, DeviceProfile, Experiment, LinkProfile, Testbed
+from emulator.tc import Kernel
+
+SERVER_ROLES = ("server",)
+"""Roles whose traffic is the other side of the clients': `up` is to them, `down` is from them."""
 
 
 class NodePlan(BaseModel):
@@ -37,15 +41,24 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    experiment: str
+    testbed: str
     runs: list[RunPlan]
     seed: int
     scale: float
     """Seconds of this host for each emulated second."""
+    core_flops: float
+    """FLOP/s of one core of this host."""
+    cores: int
+    """Of this host."""
     nodes: list[NodePlan]
     compute: Literal["stretched", "quota"] = "stretched"
     links: Literal["bus", "kernel"] = "bus"
+    kernel: Kernel | None = None
+    """What the kernel does of the links; known when it has been probed, and only where the links are the kernel's."""
     deadlines: Deadlines
     bus: Bus
+    control: Control = Control()
     cost: CostModel | None = None
     """What computations take, where they are modelled; None: what the devices' profiles say."""
 
@@ -91,14 +104,19 @@ def make_plan(experiment: Experiment, core_flops: float, cores: int, *, virtual:
     }
     runs = [RunPlan(name=name, config={"algorithm": name, **common}) for name in experiment.algorithms]
     return Plan(
+        experiment=experiment.name,
+        testbed=experiment.testbed.name,
         runs=runs or [RunPlan(name=experiment.name, config=common)],
         seed=experiment.seed,
         scale=scale,
+        core_flops=core_flops,
+        cores=cores,
         nodes=nodes,
         compute=experiment.compute,
         links=experiment.links,
         deadlines=experiment.deadlines,
         bus=experiment.bus,
+        control=experiment.control,
     )
 
 

@@ -77,9 +77,11 @@ def calibrate_experiment(experiment: Experiment, host: Host, seconds: float = SE
 
 
 def calibration_plan(experiment: Experiment, host: Host) -> Plan:
-    """The experiment as it is calibrated: in processes, at whatever time scale the host needs."""
-    trained = experiment.model_copy(update={"time_scale": "auto", "training": True, "compute": "stretched"})
-    plan = make_plan(trained, host.core_flops, host.cores)
+    """The experiment as it is calibrated: in processes, on this host's cores as they are, at time scale 1."""
+    as_processes = {"time_scale": 1.0, "training": True, "compute": "stretched", "links": "bus"}
+    trained = experiment.model_copy(update=as_processes)
+    plan = make_plan(trained, host.core_flops, host.cores, virtual=True)
+    plan = plan.model_copy(update={"nodes": [node.model_copy(update={"slowdown": 1.0}) for node in plan.nodes]})
     if len(plan.nodes) > MOST_NODES:
         left: defaultdict[str, int] = defaultdict(lambda: MOST_NODES // len(plan.peers))
         kept = []

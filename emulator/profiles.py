@@ -158,6 +158,16 @@ class Study(BaseModel):
     cases: list[Case] = Field(min_length=1)
 
 
+class Control(BaseModel):
+    """Where a running testbed takes orders."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    port: int = Field(
+        default=0, ge=0, le=65535, description="of the HTTP API on the loopback interface; 0: any free one"
+    )
+
+
 class Experiment(Profile):
     """What runs on which testbed."""
 
@@ -184,6 +194,7 @@ class Experiment(Profile):
     )
     deadlines: Deadlines = Deadlines()
     bus: Bus = Bus()
+    control: Control = Control()
     workload: dict[str, Any] = Field(default_factory=dict, description="handed to the programs as it is")
     study: Study | None = Field(default=None, description="many runs of it, in virtual time")
 

@@ -6,9 +6,11 @@ import os
 import signal
 import sys
 import threading
+import uuid
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def raise_priority() -> str | None:
@@ -44,6 +46,14 @@ def die_with_parent() -> None:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
+
+
+def host_id() -> str:
+    """The same in all processes, containers included, that share this host's monotonic clock, and in no others."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()  # one for each start of a kernel
+    except OSError:
+        return f"{uuid.getnode():x}"
 
 
 def single_threaded() -> dict[str, str]:

@@ -246,12 +246,17 @@ def subject(config: Mapping[str, Any]) -> str:
 
 
 def sizes(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Configurations of the same subject and ever less work, this one first: the batch is halved each time."""
+    """Configurations of the same subject and ever less work, this one first: the batch is halved each time.
+
+    Nothing is evaluated, and SFL averages in every other round, so that a few rounds have every stage in them.
+    """
     batch = read(config).workload.batch_size
-    evaluate = {"every": 2**30, "samples": 1}  # of accuracy nothing is wanted
+    workload = {**config["workload"], "evaluate": {"every": 2**30, "samples": 1}}
+    options = dict(workload.get("algorithms", {}))
+    workload["algorithms"] = {**options, "sfl": {**options.get("sfl", {}), "interval": 2}}
     found = []
     while batch >= 1:
-        found.append({**config, "workload": {**config["workload"], "batch_size": batch, "evaluate": evaluate}})
+        found.append({**config, "workload": {**workload, "batch_size": batch}})
         batch //= 2
     return found
 

@@ -5,6 +5,7 @@ user's cache folder, for PyTorch's preparations alone take a second. What an alg
 here.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -132,8 +133,9 @@ def count(architecture: Architecture, start: int, stop: int, samples: int) -> Pa
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished.write_text(json.dumps({**kept, key: asdict(counted)}, indent=1), encoding="utf-8")
         unfinished.replace(path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)  # whoever needs it next counts again
+    except OSError:  # a container's file system, a full disk: whoever needs it next counts again
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
     return counted
 
 

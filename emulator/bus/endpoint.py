@@ -1,6 +1,7 @@
 """A node's socket on the bus: registers it, keeps its heartbeat, and brings what the hub has for it."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -8,12 +9,20 @@ from typing import Any
 import zmq
 
 from emulator.bus import wire
+from emulator.bus.parts import split
 from emulator.bus.socket import Socket
 from emulator.bus.wire import Header, Kind, Tensors, WireError
 from emulator.errors import DeadlineExceeded, EdgebedError, Refused
+from emulator.offset import NOTHING_KNOWN, ONE_CLOCK, Estimate, better, measured
+from emulator.system import host_id
 
 BEAT_SECONDS = 1.0
 LINGER_SECONDS = 5.0
+UNANSWERED = 3
+"""Beats that may be without an answer while a node counts as in touch with the hub."""
+CLOCK_QUESTIONS = 16
+CLOCK_QUESTION_SECONDS = 0.02
+"""How often, and how far apart, a node on another host than the hub's asks for its time before it takes part."""
 
 Handler = Callable[[Header, list[zmq.Frame]], None]
 
@@ -25,8 +34,10 @@ class Endpoint:
     ZeroMQ reconnects by itself after the connection is lost; a hub that stays silent ends in `lost`.
     """
 
-    def __init__(self, name: str, address: str, token: str, on_message: Handler) -> None:
+    def __init__(self, name: str, address: str, token: str, on_message: Handler, identity: bytes | None = None) -> None:
         self.name = name
+        # Of its own choosing, to survive a reconnection; given, to be taken over by who follows it under its name.
+        self._identity = identity or uuid.uuid4().bytes
         self._address = address
         self._token = token
         self._on_message = on_message
@@ -35,6 +46,9 @@ class Endpoint:
         self._welcome: asyncio.Future[dict[str, Any]] | None = None
         self._beats: asyncio.Task[None] | None = None
         self._unanswered = 0
+        self.host_time: Callable[[], float] = time.monotonic
+        """This host's clock."""
+        self._ahead = ONE_CLOCK
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Ends with an exception when the hub refuses this node or falls silent."""
 
@@ -44,8 +58,7 @@ class Endpoint:
         Raises `Refused` with the hub's reason, `DeadlineExceeded` when there is no answer in `timeout` seconds.
         """
         dealer = self._context.socket(zmq.DEALER)
-        # An identity of its own choosing survives a reconnection.
-        dealer.setsockopt(zmq.IDENTITY, uuid.uuid4().bytes)
+        dealer.setsockopt(zmq.IDENTITY, self._identity)
         dealer.setsockopt(zmq.SNDHWM, 0)
         dealer.setsockopt(zmq.RCVHWM, 0)
         dealer.setsockopt(zmq.RECONNECT_IVL, 50)
@@ -61,13 +74,30 @@ class Endpoint:
                 f"{self.name}: no answer from the hub at {self._address} within {timeout:g} s: is it running?"
             ) from None
         self._beats = asyncio.create_task(self._beat(float(welcome["bus"]["silence"])))
+        if welcome["host"] != host_id():
+            self._ahead = NOTHING_KNOWN
+            for _ in range(CLOCK_QUESTIONS):
+                self._ask()
+                await asyncio.sleep(CLOCK_QUESTION_SECONDS)
         return welcome
 
-    def send(self, header: Header, tensors: Tensors | None = None) -> None:
+    @property
+    def in_touch(self) -> bool:
+        """Whether the hub has answered the last beats."""
+        return self._beats is not None and not self.lost.done() and self._unanswered <= UNANSWERED
+
+    @property
+    def hub_ahead(self) -> Estimate:
+        """How far the hub's clock is ahead of this host's; 0 where they are one."""
+        return self._ahead
+
+    def send(self, header: Header, tensors: Tensors | None = None, *, in_parts: bool = False) -> None:
         """Send a message to the hub. Raises `WireError` for what the bus cannot carry."""
         assert self._socket is not None, "register first"
         header.sender = self.name
-        self._socket.send(wire.encode(header, tensors))
+        frames = wire.encode(header, tensors)
+        for message in split(header, frames) if in_parts else [frames]:
+            self._socket.send(message)
 
     def close(self, linger: float = LINGER_SECONDS) -> None:
         """Leave the bus; what is already sent still goes out, for `linger` seconds at most if there is a hub."""
@@ -84,9 +114,13 @@ class Endpoint:
         # Beats are counted, not seconds: a program that held this loop up is not to be taken for a silent hub.
         while self._unanswered * BEAT_SECONDS <= silence:
             self._unanswered += 1
-            self.send(Header(Kind.BEAT))
+            self._ask()
             await asyncio.sleep(BEAT_SECONDS)
         self._fail(DeadlineExceeded(f"{self.name}: the hub at {self._address} has been silent for {silence:g} s"))
+
+    def _ask(self) -> None:
+        """A sign of life, which is also a question for the hub's time."""
+        self.send(Header(Kind.BEAT, fields={"asked": self.host_time()}))
 
     def _receive(self, frames: list[zmq.Frame]) -> None:
         self._unanswered = 0
@@ -98,7 +132,9 @@ class Endpoint:
             return
         match header.kind:
             case Kind.BEAT:
-                pass
+                if self._ahead is not ONE_CLOCK:
+                    new = measured(header.fields["asked"], header.fields["there"], self.host_time())
+                    self._ahead = better(self._ahead, new)
             case Kind.WELCOME:
                 if self._welcome is not None and not self._welcome.done():
                     self._welcome.set_result(header.fields)

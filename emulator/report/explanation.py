@@ -31,16 +31,27 @@ class Curve:
         return next((point[2 if now else 1] for point in self.points if point[3] >= self.target), None)
 
 
-def to_text(found: Sequence[Explanation], agreed: Mapping[str, Comparison], curves: Mapping[str, Curve]) -> str:
-    """A paragraph for each run."""
-    return "\n\n".join(_paragraph(one, agreed.get(one.run), curves.get(one.run)) for one in found)
+def to_text(
+    found: Sequence[Explanation],
+    agreed: Mapping[str, Comparison],
+    curves: Mapping[str, Curve],
+    replayed: Mapping[str, Comparison] | None = None,
+) -> str:
+    """A paragraph for each run. `replayed`: with the CPU times that were measured in place of the modelled ones."""
+    again = replayed or {}
+    return "\n\n".join(_paragraph(one, agreed.get(one.run), curves.get(one.run), again.get(one.run)) for one in found)
 
 
-def _paragraph(one: Explanation, agreed: Comparison | None, curve: Curve | None) -> str:
+def _paragraph(one: Explanation, agreed: Comparison | None, curve: Curve | None, replayed: Comparison | None) -> str:
     lines = [f"{one.run}: a round takes {text.seconds(one.mean)} (median {text.seconds(one.median)})"]
     if agreed is not None:
         lines[0] += (
             f"; measured {text.seconds(agreed.latency.measured_mean)}, off by {100 * agreed.latency.error:+.1f} %"
+        )
+    if replayed is not None:
+        lines.append(
+            f"  replayed        {text.seconds(replayed.latency.predicted_mean)} with the CPU times that were measured, "
+            f"off by {100 * replayed.latency.error:+.1f} %"
         )
     if curve is not None and curve.target is not None:
         then, now = (curve.reached(now) for now in (False, True))
@@ -58,8 +69,14 @@ def _paragraph(one: Explanation, agreed: Comparison | None, curve: Curve | None)
     return "\n".join(lines)
 
 
-def to_json(found: Sequence[Explanation], agreed: Mapping[str, Comparison], curves: Mapping[str, Curve]) -> str:
+def to_json(
+    found: Sequence[Explanation],
+    agreed: Mapping[str, Comparison],
+    curves: Mapping[str, Curve],
+    replayed: Mapping[str, Comparison] | None = None,
+) -> str:
     """All of it, SI units."""
+    again = replayed or {}
     runs = {}
     for one in found:
         curve = curves.get(one.run)
@@ -75,6 +92,7 @@ def to_json(found: Sequence[Explanation], agreed: Mapping[str, Comparison], curv
                 for step in one.path
             ],
             "agreement": prediction.fields(agreed[one.run]) if one.run in agreed else None,
+            "replayed": prediction.fields(again[one.run]) if one.run in again else None,
             "curve": None
             if curve is None
             else {

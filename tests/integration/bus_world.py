@@ -55,6 +55,7 @@ def make_plan(
     """A plan of equal nodes, named as given: 'server' is the server, all others are clients."""
     device = DeviceProfile(name="board", training="unlimited", memory="unlimited", source="a test")
     link = LinkProfile(
+        name="wire",
         source="a test",
         up=Channel(**{"rate": "unlimited"} | (up or {})),
         down=Channel(**{"rate": "unlimited"} | (down or {})),
@@ -71,9 +72,13 @@ def make_plan(
         for name in names
     ]
     return Plan(
+        experiment="a-test",
+        testbed="a-world",
         runs=[RunPlan(name=f"run-{number}", config={"number": number}) for number in range(1, runs + 1)],
         seed=1,
         scale=1.0,
+        core_flops=1e9,
+        cores=2,
         nodes=nodes,
         deadlines=Deadlines(**deadlines),
         bus=Bus(max_message=max_message),
@@ -225,7 +230,8 @@ class Joined:
 
     async def join(self) -> None:
         self.welcome = await self.endpoint.register(SECONDS)
-        self.endpoint.send(Header(Kind.READY))
+        error = self.endpoint.hub_ahead.error_at(self.endpoint.host_time())
+        self.endpoint.send(Header(Kind.READY, fields={"clock_error": error}))
 
     async def started(self) -> BusNode:
         """The node of the run that starts next."""
@@ -241,6 +247,7 @@ class Joined:
 
     def _receive(self, header: Header, frames: list[zmq.Frame]) -> None:
         if header.kind is Kind.START:
+            self.welcome = header.fields["node"]
             self.node = BusNode(self.endpoint, self.welcome, header.fields)
             self._starts.put_nowait(self.node)
         elif header.kind is Kind.END:

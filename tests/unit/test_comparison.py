@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from emulator.comparison import compare, join
+from emulator.comparison import compare, drift, join
 from emulator.report.prediction import COLUMNS, fields, prediction_csv
 from emulator.timeline import Span
 from tests.tolerance import assert_close
@@ -55,3 +55,16 @@ def test_the_file_has_a_row_for_every_event_with_starts_within_the_round() -> No
     ]
     assert (rows[2]["predicted_s"], rows[2]["error"]) == ("", "")
     assert_close(float(rows[1]["error"]), 1.8 / 2.0 - 1, what="the uplink's error")
+
+
+def test_the_hosts_drift_is_of_its_cpu_time_alone() -> None:
+    measured = [
+        Span("psl", 1, "a", "forward", 0.0, 9.0, cpu=0.3, mode="stretched"),
+        Span("psl", 1, "b", "forward", 0.0, 9.0, cpu=0.6, mode="stretched"),
+        span("uplink", 9.0, 99.0, peer="b"),
+    ]
+    predicted = [span("forward", 0.0, 1.0), span("forward", 0.0, 4.0, node="b"), span("uplink", 1.0, 2.0, peer="b")]
+    found = drift(measured, predicted, {"a": 5.0, "b": 10.0})
+    assert found is not None
+    assert_close(found, (0.3 + 0.6) / (1.0 / 5.0 + 4.0 / 10.0), what="CPU seconds over those predicted")
+    assert drift([measured[2]], predicted, {}) is None

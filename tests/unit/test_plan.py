@@ -48,7 +48,7 @@ def test_every_algorithm_is_a_run_of_its_own_with_one_config() -> None:
         algorithms=["psl", "sl"], rounds=3, seed=7, target_accuracy="80 %", workload={"batch_size": 4}
     )
     plan = make_plan(given_experiment, 40 * GFLOP, 2)
-    common = {"rounds": 3, "seed": 7, "target_accuracy": 0.8, "workload": {"batch_size": 4}}
+    common = {"rounds": 3, "seed": 7, "target_accuracy": 0.8, "training": True, "workload": {"batch_size": 4}}
     assert [(run.name, run.config) for run in plan.runs] == [
         ("psl", {"algorithm": "psl", **common}),
         ("sl", {"algorithm": "sl", **common}),

@@ -7,7 +7,7 @@ import yaml
 from workloads import config
 
 from nodes import client, server
-from nodes.config import check, prepare, read
+from nodes.config import check, prepare, read, sizes
 from nodes.options import Algorithms
 
 FOUR = {"server": ["server"], "client": ["a", "b", "c", "d"]}
@@ -152,3 +152,13 @@ def test_reading_a_configuration_imports_no_pytorch():
 
     program = "import sys, nodes.client, nodes.server; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=EXPERIMENTS.parents[1], check=False).returncode == 0
+
+
+def test_sizes_halve_the_batch_and_have_every_stage_in_few_rounds():
+    made = {"algorithm": "sfl", "rounds": 3, "seed": 1, "workload": {**config()["workload"], "batch_size": 12}}
+    found = sizes(made)
+    assert [one["workload"]["batch_size"] for one in found] == [12, 6, 3, 1]
+    for made in found:
+        settings = read(made)
+        assert settings.options.rounds_between([1000], 12) == 2
+        assert settings.workload.evaluate.every > 1000

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from report_samples import summary
 
+from emulator.comparison import Agreement, Comparison
 from emulator.report.summary import Summary
 from emulator.report.table import console, table
 from emulator.verdict import combine
@@ -97,3 +98,35 @@ def test_a_console_without_a_terminal_is_wide_enough(isatty: bool, monkeypatch: 
     file = io.StringIO()
     monkeypatch.setattr(file, "isatty", lambda: isatty)
     assert console(file).width == (90 if isatty else 120)
+
+
+def test_a_prediction_stands_beside_what_was_measured_within_80_columns() -> None:
+    stages = ("client_forward", "uplink", "server_step", "downlink", "model_up", "overhead")
+    wide = replace(summary("gapsl"), breakdown=dict.fromkeys(stages, 0.0123), time_to_target=5900.0)
+    bare = summary("psl")
+    latency = Agreement(measured_mean=2.5, predicted_mean=2.4, measured_median=2.5, predicted_median=0.0123)
+    file = io.StringIO()
+    screen = console(file)
+    screen.width = 80
+    verdict = combine({one.run: one.verdict for one in (wide, bare)})
+    predicted = {"gapsl": Comparison(latency, {})}
+    screen.print(table([wide, bare], verdict, testbed="demo", runtime="local", time_scale=2.0, predicted=predicted))
+    name, head, _, first, second, *others = file.getvalue().splitlines()
+    assert "pre-" in name
+    assert head.split()[:4] == ["verdict", "min-max", "p95", "dicted"]
+    assert "gaps" not in name + head
+    assert "12 ms" in first
+    assert "-4.0 %" in second
+    assert others[0].split()[5] == "-"
+    assert "the error of the predicted mean" in " ".join(" ".join(others).split())
+    assert max(map(len, (name, head, first, second, *others))) <= 80
+
+
+@pytest.mark.parametrize(("error", "shown_as"), [(0.004, "+0.4 %"), (-0.12345, "-12 %"), (1.5, "+150 %")])
+def test_errors_have_a_sign_and_about_two_digits(error: float, shown_as: str) -> None:
+    latency = Agreement(1.0, 1.0 + error, 1.0, 1.0)
+    file = io.StringIO()
+    one = summary("gapsl")
+    predicted = {"gapsl": Comparison(latency, {})}
+    console(file).print(table([one], one.verdict, testbed="demo", runtime="local", time_scale=2.0, predicted=predicted))
+    assert shown_as in file.getvalue()
