@@ -14,6 +14,7 @@ from emulator import experiment as experiments
 from emulator import library, live
 from emulator.cli_calibrate import calibrate
 from emulator.cli_predict import predict_command
+from emulator.cli_study import is_study, run_study
 from emulator.compose_command import command as compose_command
 from emulator.document import Document, as_yaml
 from emulator.errors import EdgebedError, InputError, nearest
@@ -46,6 +47,8 @@ def cli() -> None:
 @click.option("--seed", type=int, metavar="N")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Default: runs/<experiment>-<number>.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of the experiment, dotted.")
+@click.option("--size", metavar="NAME", help="Of a study: one of its sizes.")
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Of a study: processes at a time.")
 @click.option("--json", "as_json", is_flag=True, help="Print result.json and nothing else.")
 def run(
     experiment: str,
@@ -57,6 +60,8 @@ def run(
     seed: int | None,
     out: Path | None,
     settings: tuple[str, ...],
+    size: str | None,
+    jobs: int | None,
     as_json: bool,
 ) -> None:
     """Run EXPERIMENT (a name, or a YAML file) and print the latencies it measured."""
@@ -70,6 +75,12 @@ def run(
         except UnitError as error:
             raise InputError(f"--target: {error}") from None
         overrides["target_accuracy"] = target
+    if is_study(experiment, overrides):
+        with _interruptible():
+            run_study(experiment, overrides, size, jobs, out, as_json)
+        return
+    if size or jobs:
+        raise InputError(f"--{'size' if size else 'jobs'} is for studies, and {experiment} is none: leave it out")
     prepared = experiments.check(experiment, overrides, prepare=True)
     with _interruptible(), Progress(console(sys.stderr)) as progress:
         finished = experiments.run(prepared, runtime, this_host(), out, progress)

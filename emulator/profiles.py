@@ -133,6 +133,31 @@ class Bus(BaseModel):
     max_message: Size = Field(default=256 * 2**20, ge=1024, lt=2**40)
 
 
+class Variation(BaseModel):
+    """Keys of the experiment, dotted, with the values they take."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str = ""
+    set: dict[str, Any] = Field(default_factory=dict)
+
+
+class Case(Variation):
+    """One of the things that a study compares."""
+
+    name: str = Field(min_length=1)
+
+
+class Study(BaseModel):
+    """What to repeat an experiment with: every case with every seed, at one of the sizes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seeds: list[int] = Field(min_length=1)
+    sizes: dict[str, Variation] = Field(default_factory=dict, description="by name; the first is the default")
+    cases: list[Case] = Field(min_length=1)
+
+
 class Control(BaseModel):
     """Where a running testbed takes orders."""
 
@@ -171,6 +196,7 @@ class Experiment(Profile):
     bus: Bus = Bus()
     control: Control = Control()
     workload: dict[str, Any] = Field(default_factory=dict, description="handed to the programs as it is")
+    study: Study | None = Field(default=None, description="many runs of it, in virtual time")
 
     @field_validator("time_scale", mode="before")
     @classmethod

@@ -7,7 +7,9 @@ set C, follow from <g_i, g_lead> = mean over j in C of G_ij and |g_lead|^2 = mea
 update is A^T w with the weights w that `align` returns. The leader itself is never formed.
 
 Footnote 6 of the paper treats g_i and g_lead as constants in Eq 7, whose regulariser lam * (1 - cos theta_lead_i)
-then has no gradient: lam drops out, and what is left of GDA is which clients it selects.
+then has no gradient: lam drops out, and what is left of GDA is which clients it selects. That is the default. Two
+other readings are here: `steered` turns each selected gradient itself toward the leader (`steered_weights`), and
+`regulariser` gives what is needed to differentiate Eq 7 as it stands, through the gradients.
 
 Angles are in radians. Cosines are clamped to [-1, 1]; a gradient of norm 0 stands at pi/2 to every other (ours).
 """
@@ -15,6 +17,7 @@ Angles are in radians. Cosines are clamped to [-1, 1]; a gradient of norm 0 stan
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +31,26 @@ Clients = NDArray[np.intp]
 ANGLE_DIGITS = 6
 ANGLE_TOLERANCE = 10.0**-ANGLE_DIGITS
 CANCELLED = 1e-12  # of the leaders' largest squared norm
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the paper leaves open, and its ablations.
+
+    `leader`: who makes the leader: `consistent` (Eq 3), `all` (the paper's Non-LGI) or `random`, as many as Eq 3 would
+    take (Rand-LGI). `selection`: what the update is made of: `threshold` (Eq 6), `leader`, the leader's gradient alone
+    (Non-GDA), or `random`, as many clients as Eq 6 would take (Rand-GDA).
+    `update`: Eq 8 as the `mean` over the selection (ours) or as the `sum` it is. `steered`: see `steered_weights`.
+    """
+
+    eta: float = -1.0
+    k_min: float = 0.2
+    k_max: float = 0.8
+    lam: float = 5e-4
+    leader: Literal["consistent", "all", "random"] = "consistent"
+    selection: Literal["threshold", "leader", "random"] = "threshold"
+    update: Literal["mean", "sum"] = "mean"
+    steered: bool = False
 
 
 @dataclass
@@ -48,7 +71,8 @@ class Alignment:
     """What LGI and GDA decide in one round.
 
     `weights` (S,): the update of the server-side model is A^T weights. `leaders` and `aligned`: positions, rising,
-    of the clients that make the leader (C of Eq 3) and of those the update is made of (S_hat).
+    of the clients that make the leader (C of Eq 3) and of those the update is made of (S_hat). `share` is K_t,
+    `dispersion` nu, `mean_angle` the mean over all pairs of clients, `leader_angle` the mean of Eq 5, `limit` Eq 6.
     """
 
     weights: Vector
@@ -57,29 +81,50 @@ class Alignment:
     share: float
     dispersion: float
     mean_angle: float
+    leader_angle: float
+    limit: float
 
 
 def align(
-    gram: Matrix, round: int, rounds: int, bounds: Bounds, *, eta: float, k_min: float, k_max: float
+    gram: Matrix, round: int, rounds: int, bounds: Bounds, rules: Rules, generator: np.random.Generator | None = None
 ) -> Alignment:
     """One round of Algorithms 1 and 2 on the S x S Gram matrix; `bounds` moves on by this round.
 
-    `round` counts from 1 to `rounds`, the planned number (T of Eq 2).
+    `round` counts from 1 to `rounds`, the planned number (T of Eq 2). `generator` draws what the rules want random.
     """
+    clients = len(gram)
     theta = scores(angles(gram))
     nu = dispersion(theta)
     bounds.include(nu)
-    share = selection_share(round, rounds, nu, bounds, k_min, k_max)
+    share = selection_share(round, rounds, nu, bounds, rules.k_min, rules.k_max)
     leaders = consistent(theta, share)
+    if rules.leader == "all":
+        leaders = np.arange(clients)
+    elif rules.leader == "random":
+        leaders = _drawn(generator, clients, len(leaders))
     to_leader = leader_angles(gram, leaders)
-    aligned = selected(to_leader, threshold(to_leader, eta))
-    return Alignment(mean_weights(len(gram), aligned), leaders, aligned, share, nu, float(theta.mean()))
+    limit = threshold(to_leader, rules.eta)
+    aligned = selected(to_leader, limit)
+    if rules.selection == "leader":
+        # The leader's gradient is a mean, whatever Eq 8 is taken for.
+        aligned, weights = leaders, mean_weights(clients, leaders)
+    else:
+        if rules.selection == "random":
+            aligned = _drawn(generator, clients, len(aligned))
+        weights = (
+            steered_weights(gram, leaders, aligned, rules.lam) if rules.steered else mean_weights(clients, aligned)
+        )
+        if rules.update == "sum":
+            weights = weights * len(aligned)
+    return Alignment(
+        weights, leaders, aligned, share, nu, float(theta.mean()), leader_angle=float(to_leader.mean()), limit=limit
+    )
 
 
 def angles(gram: Matrix) -> Matrix:
     """The S x S angles between the clients' gradients; 0 on the diagonal."""
     norms = np.sqrt(np.maximum(np.diag(gram), 0.0))
-    between = _angle(gram, np.outer(norms, norms))
+    between = np.arccos(_cosine(gram, np.outer(norms, norms)))
     np.fill_diagonal(between, 0.0)
     return between
 
@@ -117,12 +162,8 @@ def consistent(theta: Vector, share: float) -> Clients:
 
 def leader_angles(gram: Matrix, leaders: Clients) -> Vector:
     """Eq 4 and 5, (S,): the angle between each client's gradient and the mean of the leaders' gradients."""
-    inner = gram[:, leaders].mean(axis=1)
-    squared = float(gram[np.ix_(leaders, leaders)].mean())
-    # Leaders that cancel out leave a leader of rounding errors, whose direction means nothing: norm 0 (ours).
-    if squared <= CANCELLED * float(np.diag(gram)[leaders].max()):
-        squared = 0.0
-    return _angle(inner, np.sqrt(np.maximum(np.diag(gram), 0.0) * squared))
+    _, _, cosines = _to_leader(gram, leaders)
+    return np.arccos(cosines)
 
 
 def threshold(to_leader: Vector, eta: float) -> float:
@@ -146,8 +187,61 @@ def mean_weights(clients: int, chosen: Clients | Sequence[int]) -> Vector:
     return weights
 
 
-def _angle(inner: NDArray[np.float64], norms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Angles from inner products and products of norms; pi/2 where a norm is 0."""
+def steered_weights(gram: Matrix, leaders: Clients, chosen: Clients, lam: float) -> Vector:
+    """Eq 8 as a mean over gradients that are themselves turned toward the leader (ours).
+
+    Each g_i of S_hat takes one step down the regulariser of Eq 7 seen as a function of g_i alone, in units of its
+    own length: g_i + lam * |g_i| * (u_lead - cos theta_i * u_i), u being unit vectors. It turns by
+    arctan(lam * sin theta_i) and keeps its part along itself. Where a norm is 0 there is nothing to turn.
+    """
+    weights = np.zeros(len(gram))
+    norms, leader, cosines = _to_leader(gram, leaders)
+    for i in chosen:
+        weights[i] += 1.0
+        if norms[i] > 0 and leader > 0:
+            weights[i] -= lam * cosines[i]
+            weights[leaders] += lam * norms[i] / leader / len(leaders)
+    return weights / len(chosen)
+
+
+def regulariser(gram: Matrix, leaders: Clients, chosen: Clients, lam: float) -> Matrix:
+    """The derivatives of the regulariser R = lam * sum over i in S_hat of (1 - cos theta_lead_i), Eq 7 and 8.
+
+    Row k of the S x S result V says how R changes with g_k, in terms of all gradients: dR/dg_k = A^T V_k. As each
+    g_k is itself the gradient of L_k, the gradient of R by the weights is the sum over k of (Hessian of L_k) dR/dg_k:
+    the double backpropagation of footnote 6. A client moves R by its own angle, and as one of the leaders by
+    everyone's. Where a norm is 0 the angle is constant (ours).
+    """
+    clients = len(gram)
+    norms, leader, cosines = _to_leader(gram, leaders)
+    of_leader = np.zeros(clients)
+    of_leader[leaders] = 1.0 / len(leaders)  # g_lead = A^T of_leader
+    derivatives = np.zeros((clients, clients))
+    by_leader = np.zeros(clients)
+    for i in chosen:
+        if norms[i] > 0 and leader > 0:
+            own = np.eye(clients)[i]
+            derivatives[i] -= lam * (of_leader / (norms[i] * leader) - cosines[i] * own / norms[i] ** 2)
+            by_leader -= lam * (own / (norms[i] * leader) - cosines[i] * of_leader / leader**2)
+    derivatives[leaders] += by_leader / len(leaders)
+    return derivatives
+
+
+def _to_leader(gram: Matrix, leaders: Clients) -> tuple[Vector, float, Vector]:
+    """The norms of the gradients and of the leader, and their cosines."""
+    norms: Vector = np.sqrt(np.maximum(np.diag(gram), 0.0))
+    squared = float(gram[np.ix_(leaders, leaders)].mean())
+    # Leaders that cancel out leave a leader of rounding errors, whose direction means nothing: norm 0 (ours).
+    leader = math.sqrt(squared) if squared > CANCELLED * float(norms[leaders].max()) ** 2 else 0.0
+    return norms, leader, _cosine(gram[:, leaders].mean(axis=1), norms * leader)
+
+
+def _drawn(generator: np.random.Generator | None, clients: int, count: int) -> Clients:
+    assert generator is not None, "a random choice needs a generator"
+    return np.sort(generator.choice(clients, count, replace=False))
+
+
+def _cosine(inner: NDArray[np.float64], norms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cosines from inner products and products of norms; 0 where a norm is 0."""
     cosine = np.divide(inner, norms, out=np.zeros_like(inner), where=norms > 0)
-    angle: NDArray[np.float64] = np.arccos(np.clip(cosine, -1.0, 1.0))
-    return angle
+    return np.clip(cosine, -1.0, 1.0)

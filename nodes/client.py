@@ -6,6 +6,7 @@ when the program starts, off the event loop, so that this module can be asked to
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nodes.config import Settings, check, prepare, read, sizes, subject, synchronous
@@ -22,7 +23,8 @@ async def main(node: "Node") -> None:
     """Train whenever the server begins a round, until it ends the run."""
     (server,) = node.peers["server"]
     client = await node.off_clock(lambda: _prepare(node))
-    await node.send(server, "ready", {"samples": client.trainer.held}, off_clock=True)
+    ready = {"samples": client.trainer.held, "labels": client.trainer.labels}
+    await node.send(server, "ready", ready, off_clock=True)
     while (order := await node.receive(sender=server)).kind != "end":
         node.round = order.fields["round"]
         await _take_part(node, client, server, order)
@@ -59,21 +61,23 @@ def _trainer(node: "Node", settings: Settings) -> "Trainer | RehearsedTrainer":
 
 
 async def _take_part(node: "Node", client: _Client, server: str, order: "Message") -> None:
-    """One mini-batch, and what goes with it."""
+    """One mini-batch (in turns, as many as it has in a row), and what goes with it."""
     turn, trainer = order.fields, client.trainer
     if turn["take_from"]:
         trainer.load((await node.receive("handover", turn["take_from"])).tensors)
 
-    upload = await node.compute("client_forward", trainer.forward, client.forward_work)
-    await node.send(server, "uplink", tensors=upload)
-    downlink = await node.receive("downlink", server)
-    gradient = downlink.tensors["gradient"]
-    await node.compute("client_backward", lambda: trainer.backward(gradient), client.backward_work)
+    for _ in range(turn["batches"]):
+        upload = await node.compute("client_forward", trainer.forward, client.forward_work)
+        await node.send(server, "uplink", tensors=upload)
+        downlink = await node.receive("downlink", server)
+        if downlink.tensors:  # else the server has this client stand still
+            backward = partial(trainer.backward, downlink.tensors["gradient"], node.round)
+            await node.compute("client_backward", backward, client.backward_work)
 
     if turn["average"]:
         await node.send(server, "model_up", tensors=trainer.state())
         trainer.load((await node.receive("model_down", server)).tensors)
     if turn["give_to"]:
         await node.send(turn["give_to"], "handover", tensors=trainer.state())
-    if turn["take_back_from"]:
-        trainer.load((await node.receive("handover", turn["take_back_from"])).tensors)
+    if turn["take_on_from"]:
+        trainer.load((await node.receive("handover", turn["take_on_from"])).tensors)

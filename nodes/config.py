@@ -3,39 +3,36 @@
 No PyTorch here: a wrong word is reported at once.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, PrivateAttr, field_validator, model_validator
 
 from emulator.errors import nearest
-from emulator.units import Share
-from nodes import cifar10
-from nodes.architectures import ARCHITECTURES, Architecture
+from nodes import cifar
+from nodes.architectures import ARCHITECTURES, Architecture, Norm, architecture
 from nodes.data import KINDS
-
-Rate = Annotated[float, Field(gt=0)]
-ClientRate = Annotated[float, Field(ge=0, description="0 freezes the client-side models")]
-
-
-class Strict(BaseModel):
-    """Unknown keys are refused, and so are infinities and NaN."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+from nodes.options import Algorithms, ClientRate, Options, Rate, Strict
 
 
 class Data(Strict):
     """Which images, and how they are spread over the clients."""
 
-    name: Literal["digits", "cifar10"]
-    folder: str = Field(default="data", min_length=1, description="where CIFAR-10 lies; relative to where edgebed runs")
-    download: bool = Field(default=False, description="may CIFAR-10 be downloaded into the folder")
+    name: Literal["digits", "cifar10", "cifar100"]
+    folder: str = Field(default="data", min_length=1, description="where CIFAR lies; relative to where edgebed runs")
+    download: bool = Field(default=False, description="may CIFAR be downloaded into the folder")
+    augment: bool = Field(default=False, description="train on random crops and mirror images, each client its own")
+    resize: Annotated[int, Field(gt=0, le=1024)] | None = Field(
+        default=None, description="enlarge images to so many pixels a side; none: as they are"
+    )
     partition: Literal["iid", "dirichlet"] = "dirichlet"
     alpha: float = Field(default=0.5, ge=1e-3, le=1e6, description="of the Dirichlet distribution; small: uneven")
     train_samples: PositiveInt | None = Field(default=None, description="a seeded choice of so many; none: all")
     test_samples: PositiveInt | None = Field(default=None, description="a seeded choice of so many; none: all")
+    fill: bool = Field(
+        default=False, description="may a client whose draw is short of a batch be given others' samples"
+    )
 
     @model_validator(mode="after")
     def _there_are_so_many(self) -> "Data":
@@ -46,7 +43,17 @@ class Data(Strict):
         ):
             if wanted is not None and wanted > there:
                 raise ValueError(f"{key} is {wanted}, but {self.name} has {there}")
+        if self.resize is not None and self.resize < kind.shape[1]:
+            raise ValueError(f"resize is {self.resize}, but images of {self.name} have {kind.shape[1]} pixels a side")
+        if self.augment and self.name == "digits":
+            raise ValueError("augment mirrors images, and a mirrored digit is another one or none: leave it out")
         return self
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of an image, as the model gets it: channels, height, width."""
+        channels, height, width = KINDS[self.name].shape
+        return (channels, self.resize or height, self.resize or width)
 
     @property
     def training(self) -> int:
@@ -58,13 +65,15 @@ class Model(Strict):
     """Which model, and where it is cut."""
 
     name: str
+    norm: Norm | None = Field(default=None, description="none, group or batch, as the model can have it")
     cut: int | str = Field(description="layers on the client: their number, or the name of the last, such as pool2")
+
+    _classes: int | None = PrivateAttr(default=None)  # the data set's: Workload says
 
     @field_validator("name")
     @classmethod
     def _is_known(cls, value: str) -> str:
-        if value not in ARCHITECTURES:
-            raise ValueError(f"no model is called '{value}'{nearest(value, list(ARCHITECTURES))}")
+        architecture(value)
         return value
 
     @model_validator(mode="after")
@@ -75,7 +84,7 @@ class Model(Strict):
     @property
     def architecture(self) -> Architecture:
         """The model's layers."""
-        return ARCHITECTURES[self.name]
+        return architecture(self.name, self.norm, self._classes)
 
     @property
     def client_layers(self) -> int:
@@ -84,11 +93,27 @@ class Model(Strict):
 
 
 class Optimizer(Strict):
-    """Stochastic gradient descent with momentum, on both sides of the cut."""
+    """Stochastic gradient descent with momentum, or AdamW, on both sides of the cut."""
 
+    name: Literal["sgd", "adamw"] = "sgd"
     server_rate: Rate = 0.01
     client_rate: ClientRate = 0.005
-    momentum: float = Field(default=0.9, ge=0, lt=1)
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd")
+    weight_decay: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _has_what_is_set(self) -> "Optimizer":
+        if self.name == "adamw" and "momentum" in self.model_fields_set:
+            raise ValueError("momentum is for sgd: adamw has none, leave it out")
+        return self
+
+
+class Devices(Strict):
+    """What PyTorch computes on. An emulated device is a share of one processor core: `cuda` is for virtual runs, whose
+    times are modelled, and for the server of a run of which only the accuracy counts."""
+
+    server: Literal["cpu", "cuda"] = "cpu"
+    clients: Literal["cpu", "cuda"] = "cpu"
 
 
 class Evaluate(Strict):
@@ -96,66 +121,9 @@ class Evaluate(Strict):
 
     every: PositiveInt = Field(default=10, description="rounds")
     samples: PositiveInt | None = Field(default=None, description="of the test set; none: all")
-
-
-class Options(Strict):
-    """What every algorithm may set for itself."""
-
-    server_rate: Rate | None = None
-    client_rate: ClientRate | None = None
-
-    in_turns: ClassVar[bool] = False
-    """Whether the clients train one after the other and hand the client-side model on."""
-
-
-class SLOptions(Options):
-    """Vanilla split learning."""
-
-    in_turns: ClassVar[bool] = True
-
-
-class SFLOptions(Options):
-    """SplitFed learning."""
-
-    interval: PositiveInt | None = Field(default=None, description="rounds between averages; none: one epoch")
-
-    def rounds_between(self, samples: Sequence[int], batch: int) -> int:
-        """Rounds between averages of clients that hold so many samples: by default an epoch of the average client."""
-        return self.interval or math.ceil(sum(samples) / len(samples) / batch)
-
-
-class EPSLOptions(Options):
-    """Efficient parallel split learning."""
-
-    phi: float = Field(default=0.5, ge=0, le=1, description="share of the batch whose gradients are averaged")
-
-    def averaged(self, batch: int) -> int:
-        """How many samples of each batch have their last-layer gradients averaged."""
-        return math.ceil(self.phi * batch - 1e-9)
-
-
-class GAPSLOptions(Options):
-    """Gradient-aligned parallel split learning; defaults in nodes/alignment.py's terms."""
-
-    eta: float = Field(default=-1.0, description="Eq 6; the lower, the more clients take part")
-    k_min: Share = Field(default=0.2, gt=0, le=1, description="Eq 2")
-    k_max: Share = Field(default=0.8, gt=0, le=1, description="Eq 2")
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "GAPSLOptions":
-        if self.k_min > self.k_max:
-            raise ValueError("k_min lies above k_max")
-        return self
-
-
-class Algorithms(Strict):
-    """Options by algorithm. The fields' names are the algorithms' names."""
-
-    sl: SLOptions = SLOptions()
-    sfl: SFLOptions = SFLOptions()
-    psl: Options = Options()
-    epsl: EPSLOptions = EPSLOptions()
-    gapsl: GAPSLOptions = GAPSLOptions()
+    checkpoint: str | None = Field(
+        default=None, min_length=1, description="folder in which all models are kept, as they were last evaluated"
+    )
 
 
 class Workload(Strict):
@@ -165,18 +133,26 @@ class Workload(Strict):
     model: Model
     batch_size: PositiveInt = 16
     optimizer: Optimizer = Optimizer()
+    devices: Devices = Devices()
     evaluate: Evaluate = Evaluate()
     algorithms: Algorithms = Algorithms()
 
+    @property
+    def classes(self) -> int:
+        """How many the data set has."""
+        return KINDS[self.data.name].classes
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Workload":
-        architecture, kind = self.model.architecture, KINDS[self.data.name]
-        if architecture.shape != kind.shape or architecture.classes < kind.classes:
-            fitting = [a.name for a in ARCHITECTURES.values() if a.shape == kind.shape]
+        shape = self.data.shape
+        if self.model.architecture.shape != shape:
+            fitting = [a.name for a in ARCHITECTURES.values() if a.shape == shape]
+            remedy = f"choose {' or '.join(fitting)}" if fitting else "choose another data.resize"
             raise ValueError(
-                f"{architecture.name} is made for {_text(architecture.shape)} images and {self.data.name} has "
-                f"{_text(kind.shape)}: choose {' or '.join(fitting)}"
+                f"{self.model.name} is made for {_text(self.model.architecture.shape)} images and {self.data.name} has "
+                f"{_text(shape)}: {remedy}"
             )
+        self.model._classes = self.classes
         if self.batch_size > self.data.training:
             raise ValueError(f"batch_size is {self.batch_size}, but there are {self.data.training} training samples")
         return self
@@ -242,13 +218,25 @@ def check(config: Mapping[str, Any], peers: Mapping[str, Sequence[str]]) -> None
 
 
 def prepare(config: Mapping[str, Any]) -> None:
-    """Have the data there before a run starts; downloads CIFAR-10 if, and only if, the file allows it.
+    """Have the data and the devices there before a run starts; downloads data if, and only if, the file allows it.
 
     Raises ValueError with what to do.
     """
-    data = read(config).workload.data
-    if data.name == "cifar10":
-        cifar10.prepare(Path(data.folder), download=data.download)
+    workload = read(config).workload
+    for role, device in workload.devices:
+        if device == "cuda":
+            _check_cuda(role)
+    data = workload.data
+    if data.name != "digits":
+        cifar.prepare(cifar.ARCHIVES[data.name], Path(data.folder), download=data.download)
+
+
+def _check_cuda(role: str) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        built = "sees no CUDA device" if torch.version.cuda else "is a build without CUDA"
+        raise ValueError(f"devices.{role} is cuda, but this host's PyTorch {built}: take cpu")
 
 
 def subject(config: Mapping[str, Any]) -> str:

@@ -21,10 +21,16 @@ from nodes.work import FLOAT, Pass
 
 MEMORY_ONLY = {
     "relu", "threshold_backward", "max_pool2d_with_indices", "max_pool2d_with_indices_backward",
-    "add", "add_", "mul", "sum", "clone", "copy_", "zeros_like", "ones_like", "new_zeros",
+    "add", "add_", "mul", "div", "sum", "mean", "clone", "copy_", "cat", "stack", "zeros_like", "ones_like",
+    "new_zeros", "gelu", "gelu_backward", "_softmax", "_softmax_backward_data", "select_backward",
+    "native_group_norm", "native_group_norm_backward", "native_batch_norm", "native_batch_norm_backward",
+    "native_layer_norm", "native_layer_norm_backward",
 }  # fmt: skip
 """Operations on single numbers, which cost the memory they touch; without their overloads."""
-VIEWS = {"view", "_unsafe_view", "t", "transpose", "detach", "alias", "expand", "as_strided", "_reshape_alias"}
+VIEWS = {
+    "view", "_unsafe_view", "t", "transpose", "permute", "detach", "alias", "expand", "as_strided", "_reshape_alias",
+    "select", "slice", "unsqueeze", "unbind",
+}  # fmt: skip
 """Operations that touch no memory."""
 
 

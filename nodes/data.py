@@ -1,4 +1,4 @@
-"""Images and labels: scikit-learn's digits (embedded) and CIFAR-10. NumPy only.
+"""Images and labels: scikit-learn's digits (embedded), CIFAR-10 and CIFAR-100. NumPy only.
 
 A `Source` knows all labels of a split and reads pixels when asked, so that a client takes its own share of a large
 data set without ever holding the rest.
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes import cifar10
+from nodes import cifar
+from nodes.images import augmented, resized
 from nodes.seeds import generator
 
 if TYPE_CHECKING:
@@ -49,26 +50,43 @@ KINDS = {
         mean=(0.4914 * 255, 0.4822 * 255, 0.4465 * 255),
         deviation=(0.2470 * 255, 0.2435 * 255, 0.2616 * 255),
     ),
+    "cifar100": Kind(
+        (3, 32, 32),
+        100,
+        train=50_000,
+        test=10_000,
+        mean=(0.5071 * 255, 0.4865 * 255, 0.4409 * 255),
+        deviation=(0.2673 * 255, 0.2564 * 255, 0.2762 * 255),
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Images in memory: `pixels` uint8 (n, channels, height, width), `labels` int64 (n,)."""
+    """Images in memory: `pixels` uint8 (n, channels, height, width), `labels` int64 (n,). `side`: what images are
+    enlarged to, in pixels; none: as they are."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
     kind: Kind
+    side: int | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def images(self, positions: NDArray[np.int64] | slice) -> NDArray[np.float32]:
-        """The images at `positions`, scaled: float32 (n, channels, height, width)."""
+    def images(
+        self, positions: NDArray[np.int64] | slice, augment: np.random.Generator | None = None
+    ) -> NDArray[np.float32]:
+        """The images at `positions`, scaled: float32 (n, channels, height, width).
+
+        With `augment`, each is cropped and perhaps mirrored as that generator decides.
+        """
         mean = np.array(self.kind.mean, dtype=np.float32)[:, None, None]
         deviation = np.array(self.kind.deviation, dtype=np.float32)[:, None, None]
         scaled: NDArray[np.float32] = (self.pixels[positions].astype(np.float32) - mean) / deviation
-        return scaled
+        if augment is not None:
+            scaled = augmented(scaled, augment)
+        return scaled if self.side is None else resized(scaled, self.side)
 
 
 @dataclass(frozen=True)
@@ -82,6 +100,7 @@ class Source:
     labels: NDArray[np.int64]
     rows: NDArray[np.int64]
     kind: Kind
+    side: int | None = None
 
     def take(self, positions: NDArray[np.int64] | slice = slice(None)) -> Samples:
         """Read the samples at `positions` into memory, in that order."""
@@ -92,7 +111,7 @@ class Source:
             inside = (rows >= start) & (rows < start + len(part))
             pixels[inside] = part[rows[inside] - start]
             start += len(part)
-        return Samples(pixels, self.labels[positions], self.kind)
+        return Samples(pixels, self.labels[positions], self.kind, self.side)
 
 
 def load(data: "Data", split: Literal["train", "test"], seed: int) -> Source:
@@ -107,11 +126,11 @@ def load(data: "Data", split: Literal["train", "test"], seed: int) -> Source:
         order = generator(seed, "split").permutation(len(labels))
         rows = order[: kind.test] if split == "test" else order[kind.test :]
     else:
-        parts, labels = cifar10.read(Path(data.folder), split, download=data.download)
+        parts, labels = cifar.read(cifar.ARCHIVES[data.name], Path(data.folder), split, download=data.download)
         rows = generator(seed, f"{split} order").permutation(len(labels))
     wanted = data.train_samples if split == "train" else data.test_samples
     rows = rows[:wanted]
-    return Source(parts, labels[rows], rows, kind)
+    return Source(parts, labels[rows], rows, kind, data.resize)
 
 
 @cache

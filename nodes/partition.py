@@ -1,7 +1,7 @@
 """Which client holds which training samples.
 
 Both ways return one sorted array of positions per client: disjoint, together all samples, each at least `minimum`
-long; the same generator gives the same partition.
+long, a batch; the same generator gives the same partition.
 """
 
 import numpy as np
@@ -17,14 +17,20 @@ def iid(samples: int, clients: int, minimum: int, generator: np.random.Generator
 
 
 def dirichlet(
-    labels: NDArray[np.int64], clients: int, alpha: float, minimum: int, generator: np.random.Generator
+    labels: NDArray[np.int64],
+    clients: int,
+    alpha: float,
+    minimum: int,
+    generator: np.random.Generator,
+    *,
+    fill: bool = False,
 ) -> list[Positions]:
     """Every class divided among the clients in proportions drawn from Dirichlet(alpha).
 
     Hsu, Qi, Brown, arXiv 1909.06335, in its per-class form: small `alpha` leaves most clients without most classes,
     large `alpha` approaches `iid`. A draw may leave a client with less than `minimum`, with a small `alpha` nothing
-    at all; it is then filled up, sample by sample, from whichever client holds most at that moment.
-    Raises ValueError if `minimum` cannot be met whatever the draw.
+    at all; with `fill` it is then filled up, sample by sample, from whichever client holds most at that moment.
+    Raises ValueError if `minimum` cannot be met whatever the draw, and, without `fill`, if this draw does not.
     """
     _check_enough(len(labels), clients, minimum)
     held: list[list[int]] = [[] for _ in range(clients)]
@@ -34,11 +40,21 @@ def dirichlet(
         borders = np.rint(np.cumsum(proportions)[:-1] * len(members)).astype(np.int64)
         for own, part in zip(held, np.split(members, borders), strict=True):
             own.extend(part.tolist())
+    short = min(range(clients), key=lambda k: len(held[k]))
+    if len(held[short]) < minimum and not fill:
+        raise ValueError(
+            f"alpha {alpha:g} leaves client {short + 1} of {clients} {_few(len(held[short]), minimum)}: raise alpha, "
+            "take another seed or a smaller batch_size, or set workload.data.fill to true to give it others' samples"
+        )
     for own in held:
         while len(own) < minimum:
             richest = max(held, key=len)
             own.append(richest.pop(int(generator.integers(len(richest)))))
     return [np.sort(np.array(own, dtype=np.int64)) for own in held]
+
+
+def _few(held: int, minimum: int) -> str:
+    return f"{held} samples, less than a batch of {minimum}" if held else "without a sample"
 
 
 def _check_enough(samples: int, clients: int, minimum: int) -> None:

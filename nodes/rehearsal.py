@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nodes.architectures import Architecture
-from nodes.config import Settings, SFLOptions
+from nodes.config import Settings
 from nodes.data import KINDS
+from nodes.options import SFLOptions
 
 if TYPE_CHECKING:
     from nodes.state import State
@@ -27,6 +28,7 @@ class RehearsedTrainer:
         workload = settings.workload
         # How many samples a client holds decides no latency, their number in all does: when SFL averages.
         self.held = workload.data.training * (index + 1) // clients - workload.data.training * index // clients
+        self.labels: list[int] = []
         self._upload = _upload(
             workload.model.architecture,
             workload.model.client_layers,
@@ -38,7 +40,7 @@ class RehearsedTrainer:
     def forward(self) -> Mapping[str, NDArray[np.generic]]:
         return self._upload
 
-    def backward(self, gradient: NDArray[np.generic]) -> None:
+    def backward(self, gradient: NDArray[np.generic], round: int) -> None:
         """Nothing to learn from."""
 
     def state(self) -> "State":
@@ -53,7 +55,6 @@ class RehearsedTraining:
 
     def __init__(self, settings: Settings, samples: Sequence[int]) -> None:
         workload, options = settings.workload, settings.options
-        self.in_turns = options.in_turns
         self._interval = (
             options.rounds_between(samples, workload.batch_size) if isinstance(options, SFLOptions) else None
         )
@@ -69,8 +70,9 @@ class RehearsedTraining:
     def average(self, states: "Sequence[State]") -> "State":
         return states[0]
 
-    def evaluate(self, states: "Sequence[State]") -> None:
+    def evaluate(self, round: int, states: "Sequence[State]") -> Mapping[str, float]:
         """There is no model to test."""
+        return {}
 
 
 @cache
@@ -86,8 +88,6 @@ def _weights(architecture: Architecture, stop: int) -> dict[str, NDArray[np.floa
     """The weights of the first layers, by the names PyTorch gives them, all 0."""
     found: dict[str, NDArray[np.float32]] = {}
     for position, (layer, shape) in enumerate(zip(architecture.layers[:stop], architecture.shapes(), strict=False)):
-        if layer.kind in ("conv", "linear"):
-            kernel = (layer.size, shape[0], 3, 3) if layer.kind == "conv" else (layer.size, shape[0])
-            found[f"{position}.weight"] = np.zeros(kernel, np.float32)
-            found[f"{position}.bias"] = np.zeros(layer.size, np.float32)
+        for name, of_weight in layer.weights(shape).items():
+            found[f"{position}.{name}"] = np.zeros(of_weight, np.float32)
     return found

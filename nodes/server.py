@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,8 @@ async def main(node: "Node") -> None:
     """
     settings = read(node.config)
     clients = node.peers["client"]
-    samples = [int((await node.receive("ready", client)).fields["samples"]) for client in clients]
-    server = await node.off_clock(lambda: _prepare(settings, samples))
+    ready = [(await node.receive("ready", client)).fields for client in clients]
+    server = await node.off_clock(lambda: _prepare(settings, ready))
 
     for round in range(1, settings.rounds + 1):
         node.round = round
@@ -42,11 +43,9 @@ async def main(node: "Node") -> None:
             node.record("loss", fmean(losses))
         if evaluate:
             states = [message.tensors for message in done if message.tensors]
-            accuracy = await node.off_clock(partial(server.training.evaluate, states))
-            if accuracy is not None:
-                node.record("accuracy", accuracy.mean)
-                node.record("accuracy_min", accuracy.low)
-                node.record("accuracy_max", accuracy.high)
+            metrics = await node.off_clock(partial(server.training.evaluate, round, states))
+            for metric, value in metrics.items():
+                node.record(metric, value)
 
     for client in clients:
         await node.send(client, "end", off_clock=True)
@@ -54,70 +53,90 @@ async def main(node: "Node") -> None:
 
 @dataclass(frozen=True)
 class _Server:
-    """What the server works with."""
+    """What the server works with. `samples`: how many each client holds."""
 
+    settings: Settings
+    samples: Sequence[int]
     training: "Training | RehearsedTraining"
     step_work: "Work"
     average_work: "Work"
 
 
-def _prepare(settings: Settings, samples: Sequence[int]) -> _Server:
+def _prepare(settings: Settings, ready: Sequence[Mapping[str, Any]]) -> _Server:
     from nodes import work
 
-    clients = len(samples)
-    return _Server(_training(settings, samples), work.server_step(settings, clients), work.aggregate(settings, clients))
+    clients = len(ready)
+    samples = [int(fields["samples"]) for fields in ready]
+    return _Server(
+        settings,
+        samples,
+        _training(settings, samples, [fields["labels"] for fields in ready]),
+        work.server_step(settings, clients),
+        work.aggregate(settings, clients),
+    )
 
 
-def _training(settings: Settings, samples: Sequence[int]) -> "Training | RehearsedTraining":
+def _training(
+    settings: Settings, samples: Sequence[int], labels: Sequence[Sequence[int]]
+) -> "Training | RehearsedTraining":
     if settings.training:
+        import numpy as np
+
         from nodes.training import Training
 
-        return Training(settings, samples)
+        return Training(settings, samples, np.array(labels, dtype=np.float64))
     from nodes.rehearsal import RehearsedTraining
 
     return RehearsedTraining(settings, samples)
 
 
 def orders(
-    clients: Sequence[str], round: int, *, in_turns: bool, average: bool, evaluate: bool
+    clients: Sequence[str], round: int, turns: Sequence[int] | None, *, average: bool, evaluate: bool
 ) -> list[dict[str, Any]]:
     """The fields of each client's `begin` message: what it has to do in this round, whatever the algorithm.
 
-    In turns, the client-side model goes from each client to the next, and from the last back to the first: it alone
-    then has the model, and is evaluated.
+    `turns`: see `Options.turns`. In turns, the client-side model goes from each client to the next, and whoever
+    trains first in the next round takes it before this one ends: it alone then has the model, and is evaluated.
     """
-    first, last = clients[0], clients[-1]
-    alone = len(clients) == 1
-    return [
+    begin: list[dict[str, Any]] = [
         {
             "round": round,
-            "take_from": clients[place - 1] if in_turns and place > 0 else None,
+            "batches": 1 if turns is None else turns[:-1].count(place),
+            "take_from": None,
             "average": average,
-            "give_to": clients[(place + 1) % len(clients)] if in_turns and not alone else None,
-            "take_back_from": last if in_turns and place == 0 and not alone else None,
-            "evaluate": evaluate and (not in_turns or client == first),
+            "give_to": None,
+            "take_on_from": None,
+            "evaluate": evaluate and (turns is None or place == turns[-1]),
         }
-        for place, client in enumerate(clients)
+        for place in range(len(clients))
     ]
+    changes = [] if turns is None else [(k, one, next) for k, (one, next) in enumerate(pairwise(turns)) if one != next]
+    for k, giver, taker in changes:
+        begin[giver]["give_to"] = clients[taker]
+        last = turns is not None and k == len(turns) - 2
+        begin[taker]["take_on_from" if last else "take_from"] = clients[giver]
+    return begin
 
 
 async def _train(node: "Node", server: _Server, round: int, evaluate: bool) -> list[float]:
     """One mini-batch of every client; gives the losses."""
     clients, training = node.peers["client"], server.training
     average = training.averages_after(round)
-    begin = orders(clients, round, in_turns=training.in_turns, average=average, evaluate=evaluate)
+    turns = server.settings.options.turns(round, server.samples, server.settings.workload.batch_size)
+    begin = orders(clients, round, turns, average=average, evaluate=evaluate)
     for client, fields in zip(clients, begin, strict=True):
         await node.send(client, "begin", fields, off_clock=True)
 
     losses: list[float] = []
-    for group in [[client] for client in clients] if training.in_turns else [clients]:
+    for group in [clients] if turns is None else [[clients[place]] for place in turns[:-1]]:
         uploads = [(client, (await node.receive("uplink", client)).tensors) for client in group]
         step = partial(training.step, round, uploads)
         gradients, own_losses, metrics = await node.compute("server_step", step, server.step_work)
         for metric, value in metrics.items():
             node.record(metric, value)
         losses += own_losses
-        await _send_all(node, group, "downlink", [{"gradient": gradient} for gradient in gradients])
+        answers = [{} if gradient is None else {"gradient": gradient} for gradient in gradients]
+        await _send_all(node, group, "downlink", answers)
 
     if average:
         states = [(await node.receive("model_up", client)).tensors for client in clients]

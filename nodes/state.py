@@ -22,14 +22,17 @@ def to_tensor(array: NDArray[np.generic]) -> Tensor:
 
 
 def to_array(tensor: Tensor) -> NDArray[np.float32]:
-    """The tensor's values, without a copy: what is sent must not be written to afterwards."""
-    array: NDArray[np.float32] = tensor.detach().contiguous().numpy()
+    """The tensor's values, on the processor without a copy: what is sent must not be written to afterwards."""
+    array: NDArray[np.float32] = tensor.detach().contiguous().cpu().numpy()
     return array
 
 
 def take(model: nn.Module) -> dict[str, NDArray[np.float32]]:
-    """A copy of the model's weights by name; a copy because training goes on in the originals."""
-    return {name: to_array(value).copy() for name, value in model.state_dict().items()}
+    """A copy of the model's weights by name; a copy because training goes on in the originals.
+
+    Batch normalisation's count of batches, which decides nothing, stays behind.
+    """
+    return {name: to_array(value).copy() for name, value in model.state_dict().items() if value.is_floating_point()}
 
 
 def give(model: nn.Module, state: State) -> None:

@@ -5,9 +5,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nodes import data, partition
+from emulator.errors import InputError
+from nodes import data, optimizers, partition
 from nodes.batches import Batches
 from nodes.config import Settings
+from nodes.extensions import ProximalPull
 from nodes.models import build
 from nodes.seeds import generator
 from nodes.state import State, give, take, to_array, to_tensor
@@ -16,25 +18,27 @@ from nodes.state import State, give, take, to_array, to_tensor
 class Trainer:
     """Client number `index` of `clients`, which all start from the same client-side weights.
 
-    Raises ValueError when the data are not there or do not give every client a batch.
+    It holds so many samples (`held`), and so many of each class (`labels`). Raises InputError when the data are not
+    there or do not give every client a batch.
     """
 
     def __init__(self, settings: Settings, index: int, clients: int) -> None:
         workload, seed = settings.workload, settings.seed
         self.model = build(workload.model.architecture, seed, stop=workload.model.client_layers)
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(), lr=settings.optimizer.client_rate, momentum=settings.optimizer.momentum
-        )
-        source = data.load(workload.data, "train", seed)
-        # Every client draws the whole partition from the same generator and keeps its own part.
-        draw = generator(seed, "partition")
-        if workload.data.partition == "iid":
-            parts = partition.iid(len(source.labels), clients, workload.batch_size, draw)
-        else:
-            parts = partition.dirichlet(source.labels, clients, workload.data.alpha, workload.batch_size, draw)
-        self.samples = source.take(parts[index])
+        self._settings = settings
+        self._device = workload.devices.clients
+        self.model.to(self._device)
+        self.optimizer = optimizers.build(self.model.parameters(), settings.optimizer, settings.optimizer.client_rate)
+        self._pull = ProximalPull(list(self.model.parameters()), settings.options.proximal)
+        try:
+            source = data.load(workload.data, "train", seed)
+            self.samples = source.take(_parts(settings, source.labels, clients)[index])
+        except ValueError as error:
+            raise InputError(str(error)) from error
         self.held = len(self.samples)
+        self.labels: list[int] = np.bincount(self.samples.labels, minlength=source.kind.classes).tolist()
         self._batches = Batches(len(self.samples), workload.batch_size, generator(seed, "batches", index))
+        self._augment = generator(seed, "augmentation", index) if workload.data.augment else None
         self._label_type = np.min_scalar_type(source.kind.classes - 1)
         self._activations: Tensor | None = None
 
@@ -44,18 +48,25 @@ class Trainer:
         Gives `activations` (batch, ...) float32 and `labels` (batch,) in the smallest integer that holds them.
         """
         batch = next(self._batches)
-        self._activations = self.model(to_tensor(self.samples.images(batch)))
+        self._activations = self.model(to_tensor(self.samples.images(batch, self._augment)).to(self._device))
         return {
             "activations": to_array(self._activations),
             "labels": self.samples.labels[batch].astype(self._label_type),
         }
 
-    def backward(self, gradient: NDArray[np.generic]) -> None:
-        """Back-propagate the activations' gradient (their shape) and step the client-side model."""
+    def backward(self, gradient: NDArray[np.generic], round: int) -> None:
+        """Back-propagate the activations' gradient (their shape) and step the client-side model.
+
+        At a learning rate of 0 it stands still, but computes as before: what freezing could save is not claimed.
+        """
         assert self._activations is not None, "there was no forward pass"
         self.optimizer.zero_grad()
-        torch.autograd.backward(self._activations, to_tensor(gradient))
+        torch.autograd.backward(self._activations, to_tensor(gradient).to(self._device))
         self._activations = None
+        self._pull.add_to_gradients()
+        schedule = self._settings.options.client_schedule
+        rate = self._settings.optimizer.client_rate * schedule.factor(round, self._settings.rounds)
+        optimizers.set_rate(self.optimizer, rate)
         self.optimizer.step()
 
     def state(self) -> dict[str, NDArray[np.float32]]:
@@ -65,3 +76,11 @@ class Trainer:
     def load(self, state: State) -> None:
         """Go on with these client-side weights; the momentum stays."""
         give(self.model, state)
+
+
+def _parts(settings: Settings, labels: NDArray[np.int64], clients: int) -> list[NDArray[np.int64]]:
+    """Every client draws the whole partition, all from the same generator."""
+    chosen, batch, draw = settings.workload.data, settings.workload.batch_size, generator(settings.seed, "partition")
+    if chosen.partition == "iid":
+        return partition.iid(len(labels), clients, batch, draw)
+    return partition.dirichlet(labels, clients, chosen.alpha, batch, draw, fill=chosen.fill)

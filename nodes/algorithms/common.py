@@ -13,8 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
+from nodes import optimizers
 from nodes.config import Settings
+from nodes.extensions import LabelPriors
 from nodes.state import State, to_tensor
 
 
@@ -27,17 +30,18 @@ class Upload:
     labels: Tensor
 
     @classmethod
-    def from_arrays(cls, client: str, arrays: Mapping[str, NDArray[np.generic]]) -> "Upload":
-        """Read the tensors of an `uplink` message."""
-        return cls(client, to_tensor(arrays["activations"]), to_tensor(arrays["labels"]).long())
+    def from_arrays(cls, client: str, arrays: Mapping[str, NDArray[np.generic]], device: str = "cpu") -> "Upload":
+        """Read the tensors of an `uplink` message, for a model on `device`."""
+        activations, labels = to_tensor(arrays["activations"]), to_tensor(arrays["labels"])
+        return cls(client, activations.to(device), labels.to(device).long())
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one server step gives: per client, in the order of the uploads, the gradient of its activations and its
-    loss; and the algorithm's own diagnostics by metric name."""
+    """What one server step gives: per client, in the order of the uploads, the gradient of its activations, or None
+    for a client that is to stand still, and its loss; and the algorithm's own diagnostics by metric name."""
 
-    gradients: Sequence[Tensor]
+    gradients: Sequence[Tensor | None]
     losses: Sequence[float]
     metrics: Mapping[str, float] = field(default_factory=dict)
 
@@ -45,8 +49,7 @@ class Step:
 class Algorithm(ABC):
     """The server's side of one algorithm: one server-side model, one optimizer.
 
-    `in_turns`: the clients train one after the other and hand the client-side model on, so `step` gets one upload
-    at a time; otherwise it gets those of all clients, in testbed order.
+    `step` gets the uploads of all clients, in testbed order; where they train in turns, one at a time.
     """
 
     def __init__(self, model: nn.Module, settings: Settings, samples: Sequence[int]) -> None:
@@ -54,17 +57,35 @@ class Algorithm(ABC):
         self.model = model
         self.parameters = list(model.parameters())
         self.settings = settings
-        self.in_turns = settings.options.in_turns
         self.samples = samples
-        optimizer = settings.optimizer
-        self.optimizer = torch.optim.SGD(self.parameters, lr=optimizer.server_rate, momentum=optimizer.momentum)
+        self.optimizer = self.new_optimizer(model)
+        self.priors = LabelPriors(settings.workload.classes, settings.options.logit_adjustment)
 
-    @abstractmethod
+    def new_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """An optimizer of a server-side model, as the settings have it."""
+        settings = self.settings.optimizer
+        return optimizers.build(model.parameters(), settings, settings.server_rate)
+
+    def loss(self, upload: Upload, scores: Tensor) -> Tensor:
+        """The mean loss of one client's batch, from its scores (batch, classes)."""
+        return cross_entropy(self.priors.adjust(upload.client, scores), upload.labels)
+
+    def models(self) -> Sequence[nn.Module]:
+        """The server-side model that belongs to each client, in testbed order."""
+        return [self.model] * len(self.samples)
+
     def step(self, round: int, uploads: Sequence[Upload]) -> Step:
         """Train the server-side model on one mini-batch per client.
 
         Raises FloatingPointError, naming round and client, when a loss is no longer a number.
         """
+        for upload in uploads:
+            self.priors.count(upload.client, upload.labels)
+        return self.train(round, uploads)
+
+    @abstractmethod
+    def train(self, round: int, uploads: Sequence[Upload]) -> Step:
+        """What the algorithm makes of these uploads; see `step`."""
 
 
 class Averaging(Algorithm):

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from nodes.algorithms.common import Algorithm, Step, Upload, finite
-from nodes.config import EPSLOptions, Settings
+from nodes.config import Settings
+from nodes.options import EPSLOptions
 
 
 class EPSL(Algorithm):
@@ -27,7 +27,7 @@ class EPSL(Algorithm):
         assert isinstance(settings.options, EPSLOptions)
         self.averaged = settings.options.averaged(settings.workload.batch_size)
 
-    def step(self, round: int, uploads: Sequence[Upload]) -> Step:
+    def train(self, round: int, uploads: Sequence[Upload]) -> Step:
         clients, batch, averaged = len(uploads), len(uploads[0].labels), self.averaged
         activations = torch.stack([upload.activations for upload in uploads])  # (clients, batch, ...)
 
@@ -45,7 +45,7 @@ class EPSL(Algorithm):
 
         losses = torch.stack(
             [
-                cross_entropy(torch.cat([own, other]), upload.labels)
+                self.loss(upload, torch.cat([own, other]))
                 for own, other, upload in zip(own_scores, remaining_scores, uploads, strict=True)
             ]
         )

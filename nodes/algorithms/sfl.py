@@ -1,20 +1,22 @@
 """SFL, SplitFed learning: PSL whose client-side models are averaged every so often.
 
-Thapa, Arachchige, Camtepe, Sun, "SplitFed", arXiv 2004.12088, with one server-side model for all clients (its
-SplitFedV2 server) that trains on all clients at once. Its separate aggregation server ("Fed server") shares the
-split-learning server's node here, so the models travel the server's links (ours). Each client keeps its own momentum
-over an average (ours).
+Thapa, Arachchige, Camtepe, Sun, "SplitFed", arXiv 2004.12088. With `server: v2` there is one server-side model for all
+clients, which trains on all of them at once, where SplitFedV2 takes them one after the other (ours); with `server: v1`
+each client has a server-side model of its own, and these are averaged whenever the clients' are. The separate
+aggregation server ("Fed server") shares the split-learning server's node here, so the models travel the server's links
+(ours). Each client keeps its own momentum over an average, and so does each server-side model (ours).
 """
 
+import copy
 from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from nodes.algorithms.common import Averaging, Step, Upload, finite
-from nodes.config import Settings, SFLOptions
-from nodes.state import State, weighted_mean
+from nodes.config import Settings
+from nodes.options import SFLOptions
+from nodes.state import State, give, take, weighted_mean
 
 
 class SFL(Averaging):
@@ -24,13 +26,21 @@ class SFL(Averaging):
         super().__init__(model, settings, samples)
         assert isinstance(settings.options, SFLOptions)
         self.interval = settings.options.rounds_between(samples, settings.workload.batch_size)
+        # The first replica is `model` with its optimizer; v2 has no other.
+        self.replicas = [(model, self.optimizer)]
+        if settings.options.server == "v1":
+            copies = [copy.deepcopy(model) for _ in samples[1:]]
+            self.replicas += [(one, self.new_optimizer(one)) for one in copies]
 
-    def step(self, round: int, uploads: Sequence[Upload]) -> Step:
+    def train(self, round: int, uploads: Sequence[Upload]) -> Step:
+        if len(self.replicas) > 1:
+            return self._step_replicas(round, uploads)
+
         sizes = [len(upload.labels) for upload in uploads]
         activations = torch.cat([upload.activations for upload in uploads]).requires_grad_()
 
         scores = torch.split(self.model(activations), sizes)
-        losses = torch.stack([cross_entropy(own, upload.labels) for own, upload in zip(scores, uploads, strict=True)])
+        losses = torch.stack([self.loss(upload, own) for own, upload in zip(scores, uploads, strict=True)])
         values = finite(round, uploads, "loss", losses)
 
         # The sum keeps the clients apart: each row of the activations' gradient belongs to one client's own loss.
@@ -41,9 +51,33 @@ class SFL(Averaging):
 
         return Step(torch.split(of_activations, sizes), values)
 
+    def _step_replicas(self, round: int, uploads: Sequence[Upload]) -> Step:
+        gradients, losses = [], []
+        for upload, (model, optimizer) in zip(uploads, self.replicas, strict=True):
+            activations = upload.activations.detach().requires_grad_()
+            loss = self.loss(upload, model(activations))
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            assert activations.grad is not None
+            gradients.append(activations.grad)
+            losses.append(loss.detach())
+        values = finite(round, uploads, "loss", torch.stack(losses))
+        for _, optimizer in self.replicas:
+            optimizer.step()
+        return Step(gradients, values)
+
+    def models(self) -> Sequence[nn.Module]:
+        replicas = [model for model, _ in self.replicas]
+        return replicas if len(replicas) > 1 else super().models()
+
     def averages_after(self, round: int) -> bool:
         return round % self.interval == 0
 
     def average(self, states: Sequence[State]) -> State:
-        """The mean of the client-side models, weighted by the clients' numbers of samples."""
+        """The mean of the client-side models, weighted by the clients' numbers of samples; v1's server-side models
+        become theirs."""
+        if len(self.replicas) > 1:
+            mean = weighted_mean([take(model) for model, _ in self.replicas], self.samples)
+            for model, _ in self.replicas:
+                give(model, mean)
         return weighted_mean(states, self.samples)

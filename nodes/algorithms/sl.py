@@ -1,14 +1,14 @@
 """SL, vanilla split learning: the clients in turn, one client-side model handed from each to the next.
 
 Gupta, Raskar, "Distributed learning of deep neural network over multiple agents", arXiv 1810.06060, in its
-peer-to-peer mode. A turn is one mini-batch (ours, so that a round is the same number of samples as in PSL). The
-weights travel; the momentum of the client-side optimizer stays with each client (ours).
+peer-to-peer mode. A turn is one mini-batch, or, with `handover: epoch`, as many as a client has; a round is as many
+mini-batches as there are clients, so that it is the same number of samples as in PSL (ours). The weights travel; the
+momentum of the client-side optimizer stays with each client (ours).
 """
 
 from collections.abc import Sequence
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from nodes.algorithms.common import Algorithm, Step, Upload, finite
 
@@ -16,11 +16,11 @@ from nodes.algorithms.common import Algorithm, Step, Upload, finite
 class SL(Algorithm):
     """Server update: the gradient of the one client's mean loss, at every turn."""
 
-    def step(self, round: int, uploads: Sequence[Upload]) -> Step:
+    def train(self, round: int, uploads: Sequence[Upload]) -> Step:
         (upload,) = uploads
         activations = upload.activations.requires_grad_()
 
-        loss = cross_entropy(self.model(activations), upload.labels)
+        loss = self.loss(upload, self.model(activations))
         values = finite(round, uploads, "loss", loss.detach().reshape(1))
 
         of_activations, *of_parameters = torch.autograd.grad(loss, [activations, *self.parameters])

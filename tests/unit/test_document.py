@@ -6,7 +6,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from emulator.document import Document, as_yaml
 from emulator.errors import InputError, nearest
@@ -265,6 +265,17 @@ def test_a_key_may_have_another_name_in_the_file() -> None:
 
 
 # -- overrides
+
+
+def test_a_misspelt_key_is_put_right_by_the_name_it_has_in_the_file() -> None:
+    class Aliased(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        lam: float = Field(default=0, alias="lambda")
+
+    document = Document("lambada: 1\n", "file")
+    with pytest.raises(ValidationError) as error:
+        Aliased.model_validate(document.data)
+    assert "unknown key: did you mean 'lambda'?" in str(document.explain(error.value, Aliased))
 
 
 def test_an_override_takes_the_place_of_what_the_file_says() -> None:

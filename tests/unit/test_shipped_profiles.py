@@ -13,7 +13,8 @@ from emulator.transport import goodput
 DEVICES = ["raspberry-pi-3", "raspberry-pi-4", "jetson-nano", "jetson-orin-nx", "phone-mid", "laptop", "host"]
 LINKS = ["ethernet-1g", "wifi-5", "wifi-4-far", "lte", "5g-mid", "adsl", "lan-unlimited"]
 TESTBEDS = ["demo", "paper", "mixed-10"]
-EXPERIMENTS = ["demo", "cifar10-vgg16"]
+PAPER = ["paper-table-1", "paper-table-1-vit", "paper-table-2", "paper-table-3", "paper-ablation"]
+EXPERIMENTS = ["demo", "cifar10-vgg16", "drift", *PAPER]
 ALGORITHMS = ["gapsl", "epsl", "psl", "sfl", "sl"]
 
 
@@ -98,7 +99,9 @@ def test_the_mixed_testbed_has_ten_clients_of_many_kinds() -> None:
 def test_every_experiment_resolves_and_can_be_planned(name: str) -> None:
     experiment, _ = library.load_experiment(name)
     plan = make_plan(experiment, core_flops=40e9, cores=2)
-    assert [run.name for run in plan.runs] == ALGORITHMS
+    assert set(ALGORITHMS) >= {run.name for run in plan.runs}
+    if experiment.study is None:
+        assert [run.name for run in plan.runs] == ALGORITHMS
     assert isinstance(experiment.testbed, Testbed)
     assert len(plan.nodes) == len(experiment.testbed.nodes)
     assert plan.scale >= 1

@@ -11,6 +11,7 @@ from workloads import algorithm, uploads, weights
 from nodes import config
 from nodes.algorithms import ALGORITHMS, Averaging, named
 from nodes.algorithms.gapsl import GAPSL
+from nodes.alignment import angles, consistent, scores
 
 
 def assert_same(one, other, *, exactly=False):
@@ -96,11 +97,83 @@ def test_epsl_of_equal_clients_is_psl():
     assert_same(epsl.parameters, psl.parameters)
 
 
-def test_gapsl_with_every_client_selected_is_psl(monkeypatch):
-    everyone = lambda to_leader, limit: np.arange(len(to_leader))  # noqa: E731
-    monkeypatch.setattr("nodes.alignment.selected", everyone)
-    gapsl = several_steps(algorithm("gapsl", clients=3), clients=3)
+@pytest.mark.parametrize("memory", ["full", "low"])
+def test_gapsl_with_nothing_filtered_is_psl(memory):
+    gapsl = several_steps(algorithm("gapsl", clients=3, ablation=["non-lgi", "non-gda"], memory=memory), clients=3)
     assert_same(gapsl, several_steps(algorithm("psl", clients=3), clients=3))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"gda": "steered", "lambda": 0.5}, {"update": "sum"}, {"ablation": "rand-gda"}]
+)
+def test_gapsl_in_less_memory_is_the_same(options):
+    full, low = (several_steps(algorithm("gapsl", clients=4, memory=m, **options), clients=4) for m in ("full", "low"))
+    assert_same(full, low)
+
+
+def test_gapsl_may_add_up_over_the_aligned_clients():
+    mean, total = (algorithm("gapsl", clients=4, update=update) for update in ("mean", "sum"))
+    before = [parameter.detach().clone() for parameter in mean.parameters]
+    aligned = mean.step(1, uploads(4)).metrics["aligned"]
+    assert total.step(1, uploads(4)).metrics["aligned"] == aligned > 1
+    for start, one, sum_ in zip(before, mean.parameters, total.parameters, strict=True):
+        torch.testing.assert_close(sum_ - start, aligned * (one - start), rtol=1e-4, atol=1e-6)
+
+
+def test_gapsl_may_freeze_the_clients_outside():
+    alike, other = uploads(1)[0], uploads(1, seed=5)[0]
+    step = algorithm("gapsl", clients=4, eta=0.0, outside="freeze").step(1, [alike, alike, alike, other])
+    assert [gradient is None for gradient in step.gradients] == [False, False, False, True]
+
+
+def test_gapsl_aligned_twice_differentiated_is_the_gradient_of_eq_8():
+    lam, batches = 0.5, uploads(3)
+    method = algorithm("gapsl", clients=3, gda="exact", eta=-9.0, k_min="50 %", update="sum", **{"lambda": lam})
+    model = copy.deepcopy(method.model)
+    activations = [upload.activations.clone().requires_grad_() for upload in batches]
+    losses = [cross_entropy(model(own), upload.labels) for own, upload in zip(activations, batches, strict=True)]
+    gradients = [
+        torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()), create_graph=True)])
+        for loss in losses
+    ]
+
+    step = method.step(1, batches)
+
+    gram = np.array([[(a @ b).item() for a in gradients] for b in gradients])
+    leaders = consistent(scores(angles(gram)), 0.5)
+    leader = torch.stack([gradients[k] for k in leaders]).mean(dim=0)
+    chosen = [k for k in range(3) if gradients[k] @ leader >= 0]  # eta so low that the limit is a right angle
+    cosines = [gradients[k] @ leader / gradients[k].norm() / leader.norm() for k in chosen]
+    regulariser = lam * sum(1 - cosine for cosine in cosines)
+    total = sum(losses[k] for k in chosen) + regulariser
+    of_parameters = torch.autograd.grad(total, list(model.parameters()), retain_graph=True)
+    rate = method.settings.optimizer.server_rate
+    assert_same(method.parameters, [p - rate * g for p, g in zip(model.parameters(), of_parameters, strict=True)])
+    assert_same(step.gradients, torch.autograd.grad(sum(losses) + regulariser, activations))
+
+
+def test_gapsl_aligns_what_several_batches_add_up_to():
+    method = algorithm("gapsl", clients=2, local_steps=2, ablation=["non-lgi", "non-gda"])
+    model, rate = copy.deepcopy(method.model), method.settings.optimizer.server_rate
+    ways = [copy.deepcopy(model) for _ in range(2)]
+    sums = [[torch.zeros_like(p) for p in model.parameters()] for _ in range(2)]
+    for round in (1, 2):
+        batches = uploads(2, seed=round)
+        step = method.step(round, batches)
+        assert bool(step.metrics) == (round == 2)
+        expected = []
+        for way, total, upload in zip(ways, sums, batches, strict=True):
+            of_activations, of_parameters = own_gradients(way, upload)
+            expected.append(of_activations)
+            with torch.no_grad():
+                for parameter, part, gradient in zip(way.parameters(), total, of_parameters, strict=True):
+                    parameter -= rate * gradient
+                    part += gradient
+        assert_same(step.gradients, expected)
+        if round == 1:
+            assert_same(method.parameters, list(model.parameters()), exactly=True)
+    mean = [(a + b) / 2 for a, b in zip(*sums, strict=True)]
+    assert_same(method.parameters, [p - rate * g for p, g in zip(model.parameters(), mean, strict=True)])
 
 
 def test_gapsl_leaves_out_the_client_that_points_elsewhere_and_still_gives_it_its_gradient():
@@ -130,15 +203,24 @@ def test_gapsl_reports_what_it_decided():
     assert method.step(10, uploads(5, seed=1)).metrics["k_t"] in (pytest.approx(0.2), pytest.approx(0.8))
 
 
-def test_with_one_client_all_but_epsl_are_equal():
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("psl", {}),
+        ("sfl", {}),
+        ("sfl", {"server": "v1"}),
+        ("psl", {"passes": "separate"}),
+        ("epsl", {"phi": 0.5}),
+        ("gapsl", {}),
+        ("gapsl", {"update": "sum", "outside": "freeze"}),
+        ("gapsl", {"gda": "steered", "lambda": 0.5}),
+        ("gapsl", {"gda": "exact", "lambda": 0.5}),
+        ("gapsl", {"memory": "low", "ablation": ["rand-lgi", "rand-gda"]}),
+    ],
+)
+def test_with_one_client_all_algorithms_are_equal(name, options):
     reference = several_steps(algorithm("sl", clients=1), clients=1)
-    for name in ("psl", "sfl", "gapsl"):
-        assert_same(several_steps(algorithm(name, clients=1), clients=1), reference)
-
-
-def test_epsl_with_one_client_is_sl_too():
-    epsl = several_steps(algorithm("epsl", clients=1, phi=0.5), clients=1)
-    assert_same(epsl, several_steps(algorithm("sl", clients=1), clients=1))
+    assert_same(several_steps(algorithm(name, clients=1, **options), clients=1), reference)
 
 
 def test_sfl_averages_once_an_epoch_unless_told_otherwise():
@@ -155,6 +237,33 @@ def test_sfl_weighs_clients_by_their_samples():
     averaged = method.average(states)["weight"]
     assert averaged.dtype == np.float32
     assert averaged == pytest.approx(np.full((2, 2), 2.0))
+
+
+def test_sfl_v1_trains_each_clients_server_side_model_on_that_client_alone():
+    method = algorithm("sfl", clients=3, server="v1")
+    alone = []
+    for k in range(3):
+        one = algorithm("sl", clients=1)
+        for round in (1, 2):
+            one.step(round, [uploads(3, seed=round)[k]])
+        alone.append(one.parameters)
+    for round in (1, 2):
+        method.step(round, uploads(3, seed=round))
+    for model, own in zip(method.models(), alone, strict=True):
+        assert_same(list(model.parameters()), own)
+
+    method.samples = [1, 1, 2]
+    state = {"weight": np.zeros(1, dtype=np.float32)}
+    method.average([state] * 3)
+    expected = [(a + b + 2 * c) / 4 for a, b, c in zip(*alone, strict=True)]
+    for model in method.models():
+        assert_same(list(model.parameters()), expected)
+
+
+@pytest.mark.parametrize("name", ["psl", "sfl"])
+def test_psl_and_sfl_are_the_same_step_and_psl_may_take_it_client_by_client(name):
+    reference = several_steps(algorithm(name, clients=3), clients=3)
+    assert_same(several_steps(algorithm("psl", clients=3, passes="separate"), clients=3), reference)
 
 
 def test_only_sfl_averages():

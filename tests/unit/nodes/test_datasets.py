@@ -4,23 +4,27 @@ import hashlib
 import io
 import tarfile
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from workloads import config
 
-from nodes import cifar10, data
+from nodes import cifar, data
 from nodes.config import Data, check, prepare
+from nodes.images import augmented, resized
+from nodes.seeds import generator
 
 RECORDS = 6
 
 
-def file_content(number: int) -> bytes:
+def file_content(number: int, label_bytes: int = 1) -> bytes:
     """A data file of RECORDS records: labels count up, each pixel plane is filled with its own value."""
-    records = np.zeros((RECORDS, cifar10.RECORD_BYTES), dtype=np.uint8)
-    records[:, 0] = (np.arange(RECORDS) + number) % 10
+    records = np.zeros((RECORDS, label_bytes + cifar.PIXELS), dtype=np.uint8)
+    records[:, label_bytes - 1] = (np.arange(RECORDS) + number) % 10
     for plane in range(3):
-        records[:, 1 + 1024 * plane : 1 + 1024 * (plane + 1)] = 10 * number + plane
+        start = label_bytes + 1024 * plane
+        records[:, start : start + 1024] = 10 * number + plane
     return records.tobytes()
 
 
@@ -34,41 +38,61 @@ def archive_content(contents: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-NAMES = cifar10.FILES["train"] + cifar10.FILES["test"]
-OFFICIAL = {f"{cifar10.FOLDER}/{name}": file_content(k) for k, name in enumerate(NAMES, start=1)}
+FOLDER = cifar.ARCHIVES["cifar10"].folder
+PACKED = cifar.ARCHIVES["cifar10"].name
+NAMES = list(cifar.ARCHIVES["cifar10"].sizes)
+OFFICIAL = {f"{FOLDER}/{name}": file_content(k) for k, name in enumerate(NAMES, start=1)}
 
 
 @pytest.fixture
 def put_archive(tmp_path, monkeypatch):
     """Writes an archive into the folder and makes its checksum and its files' size the expected ones."""
-    monkeypatch.setattr(cifar10, "RECORDS", RECORDS)
 
-    def put(contents=OFFICIAL, *, checksum=True):
+    def put(contents=OFFICIAL, *, checksum=True, name="cifar10"):
         content = archive_content(contents)
-        (tmp_path / cifar10.ARCHIVE).write_bytes(content)
+        archive = replace(cifar.ARCHIVES[name], records={"train": RECORDS, "test": RECORDS})
+        (tmp_path / archive.name).write_bytes(content)
         if checksum:
-            monkeypatch.setattr(cifar10, "MD5", hashlib.md5(content).hexdigest())
+            archive = replace(archive, md5=hashlib.md5(content).hexdigest())
+        monkeypatch.setitem(cifar.ARCHIVES, name, archive)
         return tmp_path
 
     return put
 
 
+def read(folder, split, name="cifar10"):
+    return cifar.read(cifar.ARCHIVES[name], folder, split, download=False)
+
+
+def ready(folder, download=False):
+    return cifar.prepare(cifar.ARCHIVES["cifar10"], folder, download=download)
+
+
 def test_the_archive_is_unpacked_and_read(put_archive):
-    parts, labels = cifar10.read(put_archive(), "train", download=False)
+    parts, labels = read(put_archive(), "train")
     assert labels.tolist() == [(k + number) % 10 for number in range(1, 6) for k in range(RECORDS)]
     assert [part.shape for part in parts] == [(RECORDS, 3, 32, 32)] * 5
     assert (parts[2][0, 1] == 31).all()
-    parts, labels = cifar10.read(put_archive(), "test", download=False)
+    parts, labels = read(put_archive(), "test")
     assert (parts[0][:, 2] == 62).all()
     assert len(labels) == RECORDS
 
 
+def test_cifar_100_has_two_labels_and_the_fine_one_counts(put_archive):
+    contents = {
+        f"cifar-100-binary/{name}.bin": file_content(k, label_bytes=2) for k, name in ((1, "train"), (2, "test"))
+    }
+    parts, labels = read(put_archive(contents, name="cifar100"), "test", "cifar100")
+    assert labels.tolist() == [2, 3, 4, 5, 6, 7]
+    assert (parts[0][:, 1] == 21).all()
+
+
 def test_unpacked_files_are_read_where_they_lie(put_archive):
     folder = put_archive()
-    unpacked = cifar10.prepare(folder, download=False)
-    (folder / cifar10.ARCHIVE).unlink()
-    assert cifar10.prepare(folder, download=False) == unpacked
-    assert cifar10.prepare(unpacked, download=False) == unpacked
+    unpacked = ready(folder)
+    (folder / PACKED).unlink()
+    assert ready(folder) == unpacked
+    assert ready(unpacked) == unpacked
 
 
 def test_a_client_takes_its_own_images_in_their_order(put_archive):
@@ -89,33 +113,33 @@ def test_nodes_that_start_together_unpack_once(put_archive):
     folder = put_archive()
     found, threads = [], []
     for _ in range(6):
-        threads.append(threading.Thread(target=lambda: found.append(cifar10.prepare(folder, download=False))))
+        threads.append(threading.Thread(target=lambda: found.append(ready(folder))))
         threads[-1].start()
     for thread in threads:
         thread.join()
-    assert found == [folder / cifar10.FOLDER] * 6
+    assert found == [folder / FOLDER] * 6
     assert sorted(path.name for path in folder.iterdir()) == [
-        ".cifar-10.lock",
-        cifar10.FOLDER,
-        cifar10.ARCHIVE,
+        f".{FOLDER}.lock",
+        FOLDER,
+        PACKED,
     ]
 
 
 def test_an_archive_may_be_downloaded_when_that_is_allowed(put_archive, tmp_path, monkeypatch):
-    content = (put_archive() / cifar10.ARCHIVE).read_bytes()
-    (tmp_path / cifar10.ARCHIVE).unlink()
+    content = (put_archive() / PACKED).read_bytes()
+    (tmp_path / PACKED).unlink()
     monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: io.BytesIO(content))
     folder = tmp_path / "new"
-    assert cifar10.prepare(folder, download=True) == folder / cifar10.FOLDER
-    assert (folder / cifar10.ARCHIVE).read_bytes() == content
+    assert ready(folder, download=True) == folder / FOLDER
+    assert (folder / PACKED).read_bytes() == content
 
 
 def test_a_download_of_something_else_leaves_nothing_behind(put_archive, tmp_path, monkeypatch):
-    (put_archive() / cifar10.ARCHIVE).unlink()
+    (put_archive() / PACKED).unlink()
     monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: io.BytesIO(b"<html>"))
     with pytest.raises(ValueError, match="has the MD5 checksum"):
-        cifar10.prepare(tmp_path, download=True)
-    assert [path.name for path in tmp_path.iterdir()] == [".cifar-10.lock"]
+        ready(tmp_path, download=True)
+    assert [path.name for path in tmp_path.iterdir()] == [f".{FOLDER}.lock"]
 
 
 def test_an_unreachable_server_is_one_line(tmp_path, monkeypatch):
@@ -124,55 +148,56 @@ def test_an_unreachable_server_is_one_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     with pytest.raises(ValueError, match=r"could not be prepared in .*: no route to host"):
-        cifar10.prepare(tmp_path, download=True)
+        ready(tmp_path, download=True)
 
 
 def test_missing_files_come_with_an_instruction(tmp_path):
     with pytest.raises(
         ValueError, match=r"put cifar-10-binary.tar.gz from https://.* there, or set .*download"
     ) as error:
-        cifar10.prepare(tmp_path / "data", download=False)
+        ready(tmp_path / "data")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "data").exists()
 
 
 def test_a_wrong_checksum_is_named(put_archive):
-    with pytest.raises(ValueError, match=f"instead of {cifar10.MD5}: delete it and fetch it again"):
-        cifar10.prepare(put_archive(checksum=False), download=False)
+    with pytest.raises(ValueError, match=f"instead of {cifar.ARCHIVES['cifar10'].md5}: delete it and fetch it again"):
+        ready(put_archive(checksum=False))
 
 
 def test_an_archive_without_the_files_is_refused(put_archive):
     with pytest.raises(ValueError, match=r"no file cifar-10-batches-bin/data_batch_1.bin"):
-        cifar10.prepare(put_archive({"cifar-10-batches-py/data_batch_1": b"x"}), download=False)
+        ready(put_archive({"cifar-10-batches-py/data_batch_1": b"x"}))
 
 
 def test_an_archive_cannot_write_outside_its_folder(put_archive):
     evil = {**OFFICIAL, "../evil": b"x", "/tmp/evil": b"x"}
     folder = put_archive(evil)
-    cifar10.prepare(folder, download=False)
+    ready(folder)
     assert not (folder.parent / "evil").exists()
-    assert sorted(path.name for path in (folder / cifar10.FOLDER).iterdir()) == sorted(NAMES)
+    assert sorted(path.name for path in (folder / FOLDER).iterdir()) == sorted(NAMES)
 
 
 def test_what_is_no_archive_is_refused(put_archive, monkeypatch):
     folder = put_archive()
-    (folder / cifar10.ARCHIVE).write_bytes(b"no archive")
-    monkeypatch.setattr(cifar10, "MD5", hashlib.md5(b"no archive").hexdigest())
+    (folder / PACKED).write_bytes(b"no archive")
+    damaged = replace(cifar.ARCHIVES["cifar10"], md5=hashlib.md5(b"no archive").hexdigest())
+    monkeypatch.setitem(cifar.ARCHIVES, "cifar10", damaged)
     with pytest.raises(ValueError, match="no gzipped tar archive"):
-        cifar10.prepare(folder, download=False)
-    assert not (folder / cifar10.FOLDER).exists()
+        ready(folder)
+    assert not (folder / FOLDER).exists()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "missing", "label"])
 def test_damaged_files_are_named(put_archive, damage):
     folder = put_archive()
-    path = cifar10.prepare(folder, download=False) / "data_batch_3.bin"
+    path = ready(folder) / "data_batch_3.bin"
     content = path.read_bytes()
     path.unlink()
     if damage != "missing":
         path.write_bytes(content[:-1] if damage == "truncated" else b"\x0b" + content[1:])
     with pytest.raises(ValueError, match=r"data_batch_3.bin .*unpack"):
-        cifar10.read(folder, "train", download=False)
+        read(folder, "train")
 
 
 def test_missing_cifar_10_is_for_prepare_to_report(tmp_path):
@@ -214,3 +239,31 @@ def test_digits_are_what_scikit_learn_says_they_are() -> None:
     (found,), found_labels = data._digits()
     assert np.array_equal(found.reshape(len(found), -1), pixels)
     assert np.array_equal(found_labels, labels)
+
+
+def test_an_augmented_image_is_moved_and_perhaps_mirrored_and_nothing_else():
+    image = np.arange(1, 28, dtype=np.float32).reshape(3, 3, 3)
+    padded = np.pad(image, ((0, 0), (4, 4), (4, 4)))
+    crops = [padded[:, y : y + 3, x : x + 3] for y in range(9) for x in range(9)]
+    possible = {crop.tobytes() for crop in crops} | {crop[:, :, ::-1].tobytes() for crop in crops}
+    found = augmented(np.repeat(image[None], 2000, axis=0), np.random.default_rng(0))
+    assert found.shape == (2000, 3, 3, 3)
+    assert {one.tobytes() for one in found} == possible
+
+
+def test_clients_augment_by_generators_of_their_own():
+    one, same, other = (
+        augmented(np.random.default_rng(0).random((4, 3, 8, 8)).astype(np.float32), generator(1, "augmentation", k))
+        for k in (0, 0, 1)
+    )
+    assert (one == same).all()
+    assert not (one == other).all()
+
+
+@pytest.mark.parametrize("side", [8, 13, 56])
+def test_images_are_enlarged_as_pytorch_does(side):
+    import torch
+
+    images = np.random.default_rng(0).random((2, 3, 8, 8)).astype(np.float32)
+    expected = torch.nn.functional.interpolate(torch.from_numpy(images), side, mode="bilinear", antialias=False)
+    assert resized(images, side) == pytest.approx(expected.numpy(), abs=1e-5)

@@ -7,7 +7,8 @@ import yaml
 from workloads import config
 
 from nodes import client, server
-from nodes.config import check, read, sizes
+from nodes.config import check, prepare, read, sizes
+from nodes.options import Algorithms
 
 FOUR = {"server": ["server"], "client": ["a", "b", "c", "d"]}
 EXPERIMENTS = Path(__file__).parents[3] / "profiles" / "experiments"
@@ -15,7 +16,7 @@ EXPERIMENTS = Path(__file__).parents[3] / "profiles" / "experiments"
 
 def spoilt(path: str, value: object) -> dict:
     """A good configuration with the value at `path` replaced."""
-    whole = config(optimizer={}, evaluate={}, algorithms={"gapsl": {}, "sfl": {}, "epsl": {}})
+    whole = config(optimizer={}, evaluate={}, algorithms={name: {} for name in Algorithms.model_fields}, devices={})
     *steps, last = path.split(".")
     at = whole
     for step in steps:
@@ -35,7 +36,7 @@ def test_a_good_configuration_passes():
         ("algorithm", "gaspl", "did you mean 'gapsl'"),
         ("algorithm", "zzzzzz", "choose one of epsl, gapsl, psl, sfl, sl"),
         ("rounds", 0, "rounds"),
-        ("workload.data.name", "mnist", "'digits' or 'cifar10'"),
+        ("workload.data.name", "mnist", "'digits', 'cifar10' or 'cifar100'"),
         ("workload.data.alpha", 0, "greater than or equal to 0.001"),
         ("workload.data.alpha", float("nan"), "finite number"),
         ("workload.data.partition", "random", "'iid' or 'dirichlet'"),
@@ -44,6 +45,16 @@ def test_a_good_configuration_passes():
         ("workload.data.tests", 5, "Extra inputs"),
         ("workload.model.name", "digit-cnn", "did you mean 'digits-cnn'"),
         ("workload.model.name", "vgg16", "made for 3x32x32 images and digits has 1x8x8: choose digits-cnn"),
+        ("workload.data.resize", 4, "resize is 4, but images of digits have 8 pixels a side"),
+        ("workload.data.resize", 16, "digits has 1x16x16: choose another data.resize"),
+        ("workload.data.augment", True, "a mirrored digit is another one or none"),
+        ("workload.model.norm", "layer", "'none', 'group' or 'batch'"),
+        (
+            "workload.model",
+            {"name": "resnet18", "norm": "none", "cut": 3},
+            "cannot have norm none: it takes norm group or",
+        ),
+        ("workload.model", {"name": "vit-base-4", "norm": "group", "cut": 3}, "has layer norms of its own"),
         ("workload.model.cut", 9, "cut 9 lies outside digits-cnn, which has 9 layers"),
         ("workload.model.cut", "relu9", "no layer 'relu9': did you mean"),
         ("workload.batch_size", 0, "greater than 0"),
@@ -56,7 +67,27 @@ def test_a_good_configuration_passes():
         ("workload.algorithms.gapsl.k_min", 0.2, "has no unit"),
         ("workload.algorithms.gapsl.k_min", "90 %", "k_min lies above k_max"),
         ("workload.algorithms.gapsl.k_max", "120 %", "less than or equal to 1"),
+        ("workload.algorithms.gapsl.lambda", -1, "greater than or equal to 0"),
+        ("workload.algorithms.gapsl.gda", "excat", "'selection', 'exact' or 'steered'"),
+        ("workload.algorithms.gapsl.outside", "drop", "'own' or 'freeze'"),
+        ("workload.algorithms.gapsl.update", "median", "'mean' or 'sum'"),
+        ("workload.algorithms.gapsl.local_steps", 0, "greater than 0"),
+        ("workload.algorithms.gapsl.ablation", "non-gdl", "'non-lgi', 'rand-lgi', 'non-gda' or 'rand-gda'"),
+        ("workload.algorithms.gapsl.ablation", ["non-lgi", "rand-lgi"], "non-lgi and rand-lgi exclude each other"),
+        ("workload.algorithms.gapsl", {"ablation": "non-gda", "gda": "exact"}, "non-gda leaves nothing to align"),
+        ("workload.algorithms.gapsl", {"memory": "low", "gda": "exact"}, "which gda: exact needs: take memory: full"),
+        ("workload.algorithms.gapsl", {"local_steps": 2, "gda": "exact"}, "it takes local_steps: 1"),
         ("workload.algorithms.epsl.phi", 1.5, "less than or equal to 1"),
+        ("workload.algorithms.psl.passes", "one", "'together' or 'separate'"),
+        ("workload.algorithms.sfl.server", "v3", "'v1' or 'v2'"),
+        ("workload.algorithms.sl.handover", "day", "'batch' or 'epoch'"),
+        ("workload.algorithms.psl.logit_adjustment", -1, "greater than or equal to 0"),
+        ("workload.algorithms.psl.proximal", float("inf"), "finite number"),
+        ("workload.algorithms.psl.client_schedule", {"shape": "steps"}, "'constant', 'linear' or 'cosine'"),
+        ("workload.algorithms.psl.client_schedule", {"until": "0 %"}, "greater than 0"),
+        ("workload.optimizer.name", "adam", "'sgd' or 'adamw'"),
+        ("workload.optimizer", {"name": "adamw", "momentum": 0.9}, "momentum is for sgd: adamw has none"),
+        ("workload.devices.server", "gpu", "'cpu' or 'cuda'"),
         ("workload.algorithms.sfl.interval", 0, "greater than 0"),
         ("workload.algorithms.fedavg", {}, "Extra inputs"),
     ],
@@ -64,6 +95,15 @@ def test_a_good_configuration_passes():
 def test_bad_input_is_a_value_error_that_says_what_is_wrong(path, value, message):
     with pytest.raises(ValueError, match=message):
         check(spoilt(path, value), FOUR)
+
+
+@pytest.mark.parametrize("role", ["server", "clients"])
+def test_cuda_is_refused_where_there_is_none(role, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=rf"devices.{role} is cuda, but this host's PyTorch .*: take cpu"):
+        prepare(spoilt(f"workload.devices.{role}", "cuda"))
 
 
 @pytest.mark.parametrize(
