@@ -16,9 +16,9 @@ from emulator.document import Document, as_yaml
 from emulator.errors import EdgebedError, InputError
 from emulator.host import Host
 from emulator.library import load_experiment
-from emulator.plan import Plan, device_shares, make_plan
+from emulator.plan import SERVER_ROLES, Plan, device_shares, make_plan
 from emulator.profiles import Experiment, Testbed
-from emulator.report import files, result
+from emulator.report import files, html, result
 from emulator.report.metrics import metrics_csv
 from emulator.report.progress import Progress
 from emulator.report.summary import Summary, summarise
@@ -29,8 +29,6 @@ from emulator.verdict import HostFacts, Verdict
 
 RUNTIMES = ("local",)
 """Where nodes may live: a module of `emulator.runtime` each."""
-SERVER_ROLES = ("server",)
-"""Roles whose traffic is the other side of the clients': `up` is to them, `down` is from them."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +88,23 @@ def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, prog
     assert isinstance(experiment.testbed, Testbed)
     plan = make_plan(experiment, host.core_flops, host.cores)
     folder = files.create_folder(experiment.name, out)
+    with _reported(folder):
+        finished = _run(experiment, plan, runtime, host, folder, progress)
+    html.make([folder], folder / files.REPORT)
+    return finished
+
+
+def _run(experiment: Experiment, plan: Plan, runtime: str, host: Host, folder: Path, progress: Progress) -> Finished:
+    assert isinstance(experiment.testbed, Testbed)
     resolved = experiment.model_copy(update={"time_scale": plan.scale}).model_dump(mode="json", exclude_none=True)
     files.write(folder / files.EXPERIMENT, as_yaml(resolved))
     with files.TimelineWriter(folder / files.TIMELINE) as writer:
         recorder = _Recorder(folder, writer, experiment.rounds, progress)
-        outcome = asyncio.run(_runner(runtime)(plan, folder / "logs", recorder))
+        try:
+            outcome = asyncio.run(_runner(runtime)(plan, folder / "logs", recorder))
+        except BaseException:
+            recorder.keep()
+            raise
     shares = device_shares(experiment.testbed, host.core_flops)
     wanted = sum(shares.values()) / plan.scale
     facts = HostFacts(host.cores, wanted, plan.scale, outcome.hub_priority, outcome.notes)
@@ -111,6 +121,24 @@ def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, prog
     files.write(folder / files.RESULT, result.to_json(built))
     combined = verdict.combine({summary.run: summary.verdict for summary in summaries})
     return Finished(folder, summaries, combined, built, plan.scale)
+
+
+@contextlib.contextmanager
+def _reported(folder: Path) -> Iterator[None]:
+    """Leave what a run failed of, and a report that says so, in its folder.
+
+    Not after an interruption: whoever interrupts does not want to wait.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        files.write(folder / files.FAILURE, "interrupted\n")
+        raise
+    except EdgebedError as error:
+        with contextlib.suppress(EdgebedError):  # what failed first is what the user is told
+            files.write(folder / files.FAILURE, f"{error}\n")
+            html.make([folder], folder / files.REPORT)
+        raise
 
 
 def _runner(runtime: str) -> Callable[[Plan, Path, Observer], Coroutine[Any, Any, Outcome]]:
@@ -157,10 +185,22 @@ class _Recorder:
         self._progress.round(run, self._rounds)
         self._progress.end(run)
         self._writer.flush()
-        metrics = [metric for one in self._metrics.values() for metric in one]
         with _named(run):
-            elapsed = {name: timeline.elapsed_at(timeline.latencies(spans)) for name, spans in self._spans.items()}
-            files.write(self._folder / files.METRICS, metrics_csv(metrics, elapsed))
+            self._write_metrics()
+
+    def keep(self) -> None:
+        """Write down the metrics of the whole rounds of a run that breaks off."""
+        for run, spans in self._spans.items():
+            if run not in self._wall:
+                self._spans[run] = [span for span in spans if span.round < self._round[run]]
+                self._metrics[run] = [metric for metric in self._metrics[run] if metric.round < self._round[run]]
+        with contextlib.suppress(ValueError):  # no whole round
+            self._write_metrics()
+
+    def _write_metrics(self) -> None:
+        metrics = [metric for one in self._metrics.values() for metric in one]
+        elapsed = {name: timeline.elapsed_at(timeline.latencies(spans)) for name, spans in self._spans.items()}
+        files.write(self._folder / files.METRICS, metrics_csv(metrics, elapsed))
 
     def summary(self, run: str, plan: Plan, facts: HostFacts, target: float | None) -> Summary:
         """What a finished run comes to."""

@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict
 from emulator.device import check_scale, least_scale, shares, slowdown
 from emulator.profiles import Bus, Control, Deadlines, DeviceProfile, Experiment, LinkProfile, Testbed
 
+SERVER_ROLES = ("server",)
+"""Roles whose traffic is the other side of the clients': `up` is to them, `down` is from them."""
+
 
 class NodePlan(BaseModel):
     """One node of a run."""

@@ -65,7 +65,7 @@ def summarise(
     by_round = timeline.rounds(spans)
     counted = [span for of_round in by_round.values() for span in of_round]
     latencies = timeline.latencies(counted)
-    accuracies = _accuracies(metrics)
+    accuracies = accuracies_by_round(metrics)
     return Summary(
         run=counted[0].run,
         rounds=len(by_round),
@@ -94,7 +94,7 @@ def _mean_breakdown(by_round: Mapping[int, Sequence[Span]]) -> dict[str, float]:
     return {stage: math.fsum(seconds) / len(by_round) for stage, seconds in parts.items()}
 
 
-def _accuracies(metrics: Iterable[Metric]) -> dict[int, Accuracy]:
+def accuracies_by_round(metrics: Iterable[Metric]) -> dict[int, Accuracy]:
     """The accuracy of each evaluated round.
 
     A server records `accuracy` with its range over the clients; where each client records its own, they are put
