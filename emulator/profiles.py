@@ -138,7 +138,9 @@ class Control(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    port: int = Field(default=0, ge=0, le=65535, description="of the HTTP API on the loopback interface; 0: any free one")
+    port: int = Field(
+        default=0, ge=0, le=65535, description="of the HTTP API on the loopback interface; 0: any free one"
+    )
 
 
 class Experiment(Profile):

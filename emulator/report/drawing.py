@@ -12,7 +12,7 @@ import vl_convert
 from emulator.report import files, palette
 from emulator.report.figures import Figure
 
-FONT = "Helvetica, Arial, sans-serif"
+FONT = "Helvetica, Arial, Liberation Sans, sans-serif"
 PNG_SCALE = 3.0
 """Pixels of a file for one of the figure's: 300 dpi at a column's width."""
 

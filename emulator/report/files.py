@@ -21,6 +21,7 @@ EXPERIMENT = "experiment.yaml"
 TIMELINE = "timeline.jsonl"
 METRICS = "metrics.csv"
 RESULT = "result.json"
+PREDICTION = "prediction.csv"
 FAILURE = "failure.txt"
 REPORT = "report.html"
 

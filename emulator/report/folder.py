@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class Folder:
     failure: str | None  # the line that the command ended with
     spans: Mapping[str, Sequence[Span]]  # of each run, in order of appearance
     metrics: Mapping[str, Sequence[Metric]]
+    predicted: Mapping[str, Sequence[Span]]  # of each run; times count from their round's first start
 
     @property
     def name(self) -> str:
@@ -74,7 +76,7 @@ def read(path: Path) -> Folder:
     metrics = _metrics(path / files.METRICS)
     with files.refusals("read", failure):
         said = failure.read_text(encoding="utf-8").strip() if failure.exists() else None
-    return Folder(path, experiment, outcome, said, spans, metrics)
+    return Folder(path, experiment, outcome, said, spans, metrics, _predicted(path / files.PREDICTION))
 
 
 def _result(path: Path) -> Mapping[str, Any] | None:
@@ -100,21 +102,47 @@ def _whole_rounds(spans: Sequence[Span]) -> list[Span]:
 
 def _metrics(path: Path) -> dict[str, list[Metric]]:
     """The metrics of each run: what `metrics_csv` wrote."""
-    if not path.exists():
-        return {}
     found: dict[str, list[Metric]] = {}
-    with files.refusals("read", path), path.open(encoding="utf-8", newline="") as file:
-        table = csv.DictReader(file)
-        if tuple(table.fieldnames or ())[: len(KEYS)] != KEYS:
-            raise InputError(f"{path}:1: the columns {', '.join(KEYS)} should come first")
-        for row in table:
-            try:
-                run, number, node = row["algorithm"], int(row["round"]), row["node"]
-                found.setdefault(run, []).extend(
-                    Metric(run, number, node, name, float(value))
-                    for name, value in row.items()
-                    if name not in KEYS and value
-                )
-            except (ValueError, TypeError) as error:
-                raise InputError(f"{path}:{table.line_num}: {error}") from error
+    for where, row in _rows(path, KEYS):
+        with _placed(where):
+            run, number, node = row["algorithm"], int(row["round"]), row["node"]
+            found.setdefault(run, []).extend(
+                Metric(run, number, node, name, float(value))
+                for name, value in row.items()
+                if name not in KEYS and value
+            )
     return found
+
+
+def _predicted(path: Path) -> dict[str, list[Span]]:
+    """What was predicted of each run, span by span."""
+    found: dict[str, list[Span]] = {}
+    for where, row in _rows(path, ("algorithm", "round", "node", "stage", "peer")):
+        with _placed(where):
+            if row["predicted_s"]:
+                run, start = row["algorithm"], float(row["predicted_start_s"])
+                end = start + float(row["predicted_s"])
+                span = Span(run, int(row["round"]), row["node"], row["stage"], start, end, "modelled", peer=row["peer"])
+                found.setdefault(run, []).append(span)
+    return found
+
+
+def _rows(path: Path, first: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a table whose columns begin with `first`, and where each stands; none where there is no file."""
+    if not path.exists():
+        return
+    with files.refusals("read", path), path.open(encoding="utf-8", newline="") as file:
+        table = csv.DictReader(file, restval="")
+        if tuple(table.fieldnames or ())[: len(first)] != first:
+            raise InputError(f"{path}:1: the columns {', '.join(first)} should come first")
+        for row in table:
+            yield f"{path}:{table.line_num}", row
+
+
+@contextmanager
+def _placed(where: str) -> Iterator[None]:
+    """Turn a cell that cannot be into one line that says where it stands."""
+    try:
+        yield
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{where}: {error}") from error

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +20,7 @@ from emulator.report.figures import figures
 from emulator.report.folder import Folder, read
 from emulator.report.lanes import MICROSECONDS, view
 from emulator.report.outcome import Outcome, outcomes
+from emulator.timeline import Span
 from emulator.units import RATE, SIZE, THROUGHPUT, TIME, show
 from emulator.verdict import Check, Unit
 
@@ -29,6 +31,8 @@ PAGE = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+PAGE.filters["unbroken"] = lambda text: re.sub(r"(?<=\d) (?=(?:us|ms|s|h)\b|%)", "\u00a0", text)
+"""Keeps numbers and their units on one line."""
 SIGNS = {"VALID": "\u2713", "INVALID": "\u2717", "FAILED": "\u2717"}
 MEANINGS = {
     "VALID": "The emulation kept within its limits: the latencies below can be believed.",
@@ -36,6 +40,11 @@ MEANINGS = {
     "FAILED": "The run broke off. What is shown is what had been measured until then, and nobody judged it.",
     "UNFINISHED": "The run has not ended, or was killed. What is shown is what was measured, and nobody judged it.",
     "EMPTY": "No round was run: there is nothing to show but the set-up.",
+}
+CAUTIONS = {
+    "INVALID": "Not to be believed: see the verdict above.",
+    "FAILED": "Of whole rounds until the run broke off, which nobody judged.",
+    "UNFINISHED": "Of whole rounds so far, which nobody judged.",
 }
 CHECKS = {
     "latency_error": "share of the measured latency that the emulation itself added",
@@ -56,8 +65,6 @@ def page(folders: Sequence[Folder]) -> str:
     """The text of the page."""
     found = outcomes(folders)
     nodes = {node: what for folder in folders for node, what in hardware(folder).items()}
-    invalid = [folder for folder in folders if folder.word != "VALID"]
-    caution = "Not to be believed: see the verdict above." if any(f.word == "INVALID" for f in invalid) else None
     return PAGE.get_template("report.html.j2").render(
         title=_title(folders),
         subtitle=_subtitle(folders),
@@ -69,7 +76,7 @@ def page(folders: Sequence[Folder]) -> str:
         report_js=_asset("report.js"),
         banners=[_banner(folder) for folder in folders],
         answer=answer(found, nodes) if found else None,
-        caution=caution,
+        caution=next((CAUTIONS[folder.word] for folder in folders if folder.word in CAUTIONS), None),
         table=_table(found),
         figures=[(figure, _ours(inline_svg(figure))) for figure in figures(found)],
         stage_colours=json.dumps(_stage_colours(found)),
@@ -161,8 +168,14 @@ def _accuracy(outcome: Outcome) -> str:
 def _timeline(outcome: Outcome) -> dict[str, Any]:
     nodes = [str(node.name) for node in outcome.folder.testbed.nodes]
     starts = {number: outcome.elapsed[number - 1] for number in outcome.rounds}
-    made = view(outcome.rounds, starts, nodes, outcome.folder.servers, outcome.paths)
-    return {**made, "rounds": [round(seconds * MICROSECONDS) for seconds in outcome.elapsed.values()]}
+    servers = outcome.folder.servers
+    made = view(outcome.rounds, starts, nodes, servers, outcome.paths)
+    made["rounds"] = [round(seconds * MICROSECONDS) for seconds in outcome.elapsed.values()]
+    predicted: dict[int, list[Span]] = {}
+    for span in outcome.folder.predicted.get(outcome.summary.run, ()):
+        if span.round in starts:
+            predicted.setdefault(span.round, []).append(span)
+    return {**made, "predicted": view(predicted, starts, nodes, servers) if predicted else None}
 
 
 def _packed(data: Mapping[str, Any]) -> str:

@@ -56,7 +56,9 @@ async function timelines() {
   pick("critical").addEventListener("change", () => { view.highlight = pick("critical").checked; view.draw(); });
   pick("round").addEventListener("input", () => round(+pick("round").value));
   for (const name of ["from", "to"])
-    pick(name).addEventListener("change", () => view.window(1e6 * pick("from").value, 1e6 * pick("to").value));
+    pick(name).addEventListener("change", () => {
+      if (pick("from").value && pick("to").value) view.window(1e6 * pick("from").value, 1e6 * pick("to").value);
+    });
   const buttons = {
     previous: () => round(+pick("round").value - 1), next: () => round(+pick("round").value + 1),
     ten: () => round(+pick("round").value, 10), all: () => round(1, data.rounds.length),

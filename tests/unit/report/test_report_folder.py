@@ -6,6 +6,7 @@ import pytest
 from emulator.errors import InputError
 from emulator.report import files
 from emulator.report.folder import read
+from emulator.timeline import Span
 from tests.made_runs import make_run
 
 
@@ -87,7 +88,7 @@ def test_a_result_that_is_none_is_named(tmp_path: Path, text: str, message: str)
         ("algorithm,round,emulated_s,node,loss\npsl,one,0,server,1\n", "2: invalid literal"),
         ("algorithm,round,emulated_s,node,loss\npsl,1,0,server,much\n", "2: could not convert"),
         ("algorithm,round,emulated_s,node,loss\npsl,1,0,server,nan\n", "2: metric loss of server in round 1 is nan"),
-        ("algorithm,round,emulated_s,node,loss\npsl\n", "2: int"),
+        ("algorithm,round,emulated_s,node,loss\npsl\n", "2: invalid literal"),
     ],
 )
 def test_metrics_that_are_none_are_named(tmp_path: Path, text: str, message: str) -> None:
@@ -105,3 +106,29 @@ def test_a_result_of_before_runs_had_verdicts_of_their_own_is_read(tmp_path: Pat
         del fields["verdict"]
     path.write_text(json.dumps(result))
     assert read(tmp_path).word == "VALID"
+
+
+PREDICTION = """algorithm,round,node,stage,peer,measured_start_s,predicted_start_s,measured_s,predicted_s,error
+psl,1,client-1,client_forward,,0.0,0.0,0.02,0.025,0.25
+psl,1,client-1,uplink,server,0.02,0.025,0.05,0.04,-0.2
+psl,1,client-2,uplink,server,0.02,,0.05,,
+"""
+
+
+def test_a_prediction_is_read_span_by_span(tmp_path: Path) -> None:
+    make_run(tmp_path)
+    (tmp_path / files.PREDICTION).write_text(PREDICTION)
+    assert read(tmp_path).predicted == {
+        "psl": [
+            Span("psl", 1, "client-1", "client_forward", 0.0, 0.025, source="modelled"),
+            Span("psl", 1, "client-1", "uplink", 0.025, 0.065, source="modelled", peer="server"),
+        ]
+    }
+
+
+@pytest.mark.parametrize("cell", ["", "late", "nan"])
+def test_a_prediction_that_is_none_is_named(tmp_path: Path, cell: str) -> None:
+    make_run(tmp_path)
+    (tmp_path / files.PREDICTION).write_text(PREDICTION.replace(",0.02,0.025,0.05", f",0.02,{cell},0.05"))
+    with pytest.raises(InputError, match=f"^{tmp_path}/prediction.csv:3: "):
+        read(tmp_path)

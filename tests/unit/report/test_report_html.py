@@ -142,6 +142,18 @@ def test_the_timeline_is_packed_into_the_page(tmp_path: Path) -> None:
     assert 0 < sum(data["critical"]) < len(counted)
 
 
+def test_what_was_predicted_goes_below_what_was_measured(tmp_path: Path) -> None:
+    make_run(tmp_path, algorithms=("psl",), rounds=2)
+    head = "algorithm,round,node,stage,peer,measured_start_s,predicted_start_s,measured_s,predicted_s,error"
+    (tmp_path / files.PREDICTION).write_text(f"{head}\npsl,2,client-1,uplink,server,0,0.5,0.05,0.04,-0.2\n")
+    folder = read(tmp_path)
+    (packed,) = re.findall(r'id="timeline-0">([^<]*)</script>', html.page([folder]))
+    data = json.loads(gzip.decompress(base64.b64decode(packed)))
+    assert data["predicted"]["lanes"] == [{"node": "client-1", "way": "up"}]
+    # The round's only predicted span begins it.
+    assert (data["predicted"]["start"], data["predicted"]["length"]) == ([data["rounds"][1]], [40_000])
+
+
 def test_runs_are_compared_on_one_page(tmp_path: Path) -> None:
     folders = [make_run(tmp_path / name, rounds=4, late=late) for name, late in (("idle", 0.0), ("busy", 0.05))]
     out = html.make(folders, tmp_path / "both.html")
