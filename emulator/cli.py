@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-import yaml
 
 from emulator import experiment as experiments
-from emulator import library
+from emulator import library, live
+from emulator.compose_command import command as compose_command
 from emulator.document import Document, as_yaml
 from emulator.errors import EdgebedError, InputError, nearest
 from emulator.host import this_host
+from emulator.overrides import set_keys
 from emulator.profiles import Experiment, Profile, Testbed
 from emulator.report import result
 from emulator.report.command import report
@@ -58,7 +59,7 @@ def run(
     as_json: bool,
 ) -> None:
     """Run EXPERIMENT (a name, or a YAML file) and print the latencies it measured."""
-    overrides: dict[str, Any] = dict(_setting(text) for text in settings)
+    overrides: dict[str, Any] = set_keys(settings)
     named = [name.strip() for text in algorithms for name in text.split(",")]
     options = {"algorithms": named or None, "testbed": testbed, "rounds": rounds, "seed": seed}
     overrides |= {key: value for key, value in options.items() if value is not None}
@@ -149,16 +150,6 @@ def _kind(document: Document) -> str:
     raise InputError(f"{document.source}: cannot tell what kind of profile this is: it has none of the keys {keys}")
 
 
-def _setting(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise InputError(f"--set {text}: write KEY=VALUE, such as workload.batch_size=32")
-    try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise InputError(f"--set {text}: '{value}' is not a YAML value") from None
-
-
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     """Have SIGTERM stop the run as Ctrl-C does, so that no process is left behind; either ends in `click.Abort`."""
@@ -175,6 +166,11 @@ def _interruptible() -> Iterator[None]:
         raise click.Abort from None
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+cli.add_command(compose_command)
+for live_command in (live.status, live.apply, live.link):
+    cli.add_command(live_command)
 
 
 def main() -> NoReturn:

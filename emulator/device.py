@@ -5,13 +5,16 @@ same kind of work (see `host`). A stage runs at full speed on one core and is he
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from emulator.errors import InputError
 
 HEADROOM = 0.8
 """The share of the host's cores that emulated devices may ask for when the time scale is chosen for them: the rest is
 for the hub, the event loops, and what else the host does."""
+LEAST_CEILING = 0.5
+"""Cores: with less, importing a numerical library takes many seconds."""
 
 
 def share(training: float, core: float) -> float:
@@ -30,6 +33,34 @@ def slowdown(training: float, core: float) -> float:
 def stretched(cpu: float, slow: float) -> float:
     """Seconds a device takes for what took the host `cpu` CPU seconds."""
     return cpu * slow
+
+
+def due(start: float, cpu: float, slowdowns: Sequence[tuple[float, float]]) -> float:
+    """When a device that began at `start` is done with what took the host `cpu` CPU seconds.
+
+    `slowdowns` are pairs of an emulated time, ascending, and the slowdown from then on; the first has always been.
+    """
+    at, left = start, cpu
+    for (_, slow), (until, _) in pairwise(slowdowns):
+        if until > at:
+            done = (until - at) / slow
+            if done >= left:
+                return at + stretched(left, slow)
+            at, left = until, left - done
+    return at + stretched(left, slowdowns[-1][1])
+
+
+def cpu_ceilings(devices: Mapping[str, float]) -> dict[str, float]:
+    """The cores that each node's container may take at most while results are held back, not computed slowly.
+
+    A node's training throughput over that of the fastest with a limit, from LEAST_CEILING to 1: never less than its
+    device takes at any time scale that fits the host, and no node can starve the others.
+    """
+    fastest = max((training for training in devices.values() if math.isfinite(training)), default=math.inf)
+    return {
+        name: min(1.0, max(LEAST_CEILING, training / fastest)) if math.isfinite(training) else 1.0
+        for name, training in devices.items()
+    }
 
 
 def shares(devices: Mapping[str, float], core: float) -> dict[str, float]:

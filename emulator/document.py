@@ -97,19 +97,11 @@ class Document:
         An unknown key comes before all others: where one is misspelt, the right one is missing too.
         `rename` maps first keys of the model to what the file calls them.
         """
-        faults = error.errors(include_url=False)
-        fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
-        location = [*fault["loc"]]
+        location, message = worst_fault(error, model)
         if location and rename:
             location[0] = rename.get(str(location[0]), location[0])
         key = ".".join(self._keys(location))
-        message = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden":
-            message = f"unknown key{nearest(str(location[-1]), fields_at(model, fault['loc'][:-1]))}"
-        elif fault["type"] == "missing":
-            message = "is missing"
-        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        return InputError(f"{self.where(location)}: {key}: {message}{more}" if key else f"{self.source}: {message}")
+        return InputError(f"{self.where(location)}: {key}: {message}" if key else f"{self.source}: {message}")
 
     def _keys(self, location: Location) -> Iterator[str]:
         """The steps of `location` that are keys or places in a list, without pydantic's tags for a union's members."""
@@ -137,6 +129,19 @@ class Document:
         elif isinstance(node, yaml.SequenceNode):
             for item in node.value:
                 self._refuse_duplicates(item)
+
+
+def worst_fault(error: ValidationError, model: type[BaseModel] | None) -> tuple[list[str | int], str]:
+    """Where in `model` the fault is that says most, and what is wrong there, and how many more there are."""
+    faults = error.errors(include_url=False)
+    fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
+    location = [*fault["loc"]]
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        message = f"unknown key{nearest(str(location[-1]), fields_at(model, location[:-1]))}"
+    elif fault["type"] == "missing":
+        message = "is missing"
+    return location, message + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
 
 
 def fields_at(model: type[BaseModel] | None, location: Location) -> list[str]:

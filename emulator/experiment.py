@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from emulator import timeline, verdict
+from emulator import kernel_fidelity, quota, timeline, verdict
+from emulator.control.rounds import Rounds
 from emulator.document import Document, as_yaml
 from emulator.errors import EdgebedError, InputError
 from emulator.host import Host
@@ -27,7 +28,7 @@ from emulator.runtime.watch import Observer, Outcome
 from emulator.timeline import Metric, Span
 from emulator.verdict import HostFacts, Verdict
 
-RUNTIMES = ("local",)
+RUNTIMES = ("local", "docker", "compose")
 """Where nodes may live: a module of `emulator.runtime` each."""
 
 
@@ -99,7 +100,7 @@ def _run(experiment: Experiment, plan: Plan, runtime: str, host: Host, folder: P
     resolved = experiment.model_copy(update={"time_scale": plan.scale}).model_dump(mode="json", exclude_none=True)
     files.write(folder / files.EXPERIMENT, as_yaml(resolved))
     with files.TimelineWriter(folder / files.TIMELINE) as writer:
-        recorder = _Recorder(folder, writer, experiment.rounds, progress)
+        recorder = _Recorder(folder, writer, plan, progress)
         try:
             outcome = asyncio.run(_runner(runtime)(plan, folder / "logs", recorder))
         except BaseException:
@@ -107,7 +108,16 @@ def _run(experiment: Experiment, plan: Plan, runtime: str, host: Host, folder: P
             raise
     shares = device_shares(experiment.testbed, host.core_flops)
     wanted = sum(shares.values()) / plan.scale
-    facts = HostFacts(host.cores, wanted, plan.scale, outcome.hub_priority, outcome.notes)
+    facts = HostFacts(
+        host.cores,
+        wanted,
+        plan.scale,
+        outcome.hub_priority,
+        outcome.notes + (recorder.short_stages() if plan.compute == "quota" else []),
+        hosts=outcome.hosts,
+        clock_error=outcome.clock_error,
+        disturbances=outcome.disturbances,
+    )
     summaries = [recorder.summary(run.name, plan, facts, experiment.target_accuracy) for run in plan.runs]
     built = result.build(
         summaries,
@@ -151,15 +161,17 @@ def _runner(runtime: str) -> Callable[[Plan, Path, Observer], Coroutine[Any, Any
 class _Recorder:
     """Keeps what the nodes noted, writes it down as it comes, and shows the progress."""
 
-    def __init__(self, folder: Path, writer: files.TimelineWriter, rounds: int, progress: Progress) -> None:
+    def __init__(self, folder: Path, writer: files.TimelineWriter, plan: Plan, progress: Progress) -> None:
         self._folder = folder
         self._writer = writer
-        self._rounds = rounds
+        self._rounds = int(plan.runs[0].config["rounds"])
+        self._servers = {name for role in SERVER_ROLES for name in plan.peers.get(role, ())}
         self._progress = progress
         self._spans: dict[str, list[Span]] = {}
         self._metrics: dict[str, list[Metric]] = {}
         self._wall: dict[str, float] = {}
         self._round: dict[str, int] = {}
+        self._recent: dict[str, Rounds] = {}
 
     def entry(self, fields: dict[str, Any]) -> None:
         """One span or metric, as it came from a node."""
@@ -168,15 +180,24 @@ class _Recorder:
             self._begin(span.run)
             self._spans[span.run].append(span)
             self._writer.write(span)
+            self._recent[span.run].note(fields)
             if span.round > self._round[span.run]:
                 self._round[span.run] = span.round
-                self._progress.round(span.run, span.round - 1)
+                self._show(span.run, span.round - 1)
         else:
             metric = Metric.from_fields(fields)
             self._begin(metric.run)
             self._metrics[metric.run].append(metric)
             if metric.name == "accuracy":
                 self._progress.accuracy(metric.run, metric.value)
+
+    def _show(self, run: str, ended: int) -> None:
+        recent = self._recent[run]
+        latency = recent.latency()
+        if latency is not None:
+            busy = {name: seconds for name, seconds in recent.busy().items() if name not in self._servers}
+            self._progress.latency(run, latency, max(busy, key=lambda name: busy[name], default=None))
+        self._progress.round(run, ended)
 
     def finished(self, run: str, wall_s: float) -> None:
         """A run is over."""
@@ -186,7 +207,8 @@ class _Recorder:
         self._progress.end(run)
         self._writer.flush()
         with _named(run):
-            self._write_metrics()
+            # The next run may have begun, but its timing is not complete.
+            self._write_metrics(self._wall)
 
     def keep(self) -> None:
         """Write down the metrics of the whole rounds of a run that breaks off."""
@@ -194,25 +216,31 @@ class _Recorder:
             if run not in self._wall:
                 self._spans[run] = [span for span in spans if span.round < self._round[run]]
                 self._metrics[run] = [metric for metric in self._metrics[run] if metric.round < self._round[run]]
-        with contextlib.suppress(ValueError):  # no whole round
-            self._write_metrics()
+        with contextlib.suppress(ValueError, EdgebedError):  # what the run broke off for is what the user is told
+            self._write_metrics([run for run, last in self._round.items() if run in self._wall or last > 1])
 
-    def _write_metrics(self) -> None:
-        metrics = [metric for one in self._metrics.values() for metric in one]
-        elapsed = {name: timeline.elapsed_at(timeline.latencies(spans)) for name, spans in self._spans.items()}
+    def _write_metrics(self, runs: Collection[str]) -> None:
+        metrics = [metric for run in runs for metric in self._metrics[run]]
+        elapsed = {run: timeline.elapsed_at(timeline.latencies(self._spans[run])) for run in runs}
         files.write(self._folder / files.METRICS, metrics_csv(metrics, elapsed))
+
+    def short_stages(self) -> list[str]:
+        """What the CPU quotas could not slow down, one line for each kind of stage."""
+        return quota.short_stages(span for spans in self._spans.values() for span in spans)
 
     def summary(self, run: str, plan: Plan, facts: HostFacts, target: float | None) -> Summary:
         """What a finished run comes to."""
-        servers = {name for role in SERVER_ROLES for name in plan.peers.get(role, ())}
         spans, metrics, wall = self._spans[run], self._metrics[run], self._wall[run]
         with _named(run):
-            judged = verdict.judge(spans, facts)
-            return summarise(spans, metrics, servers=servers, wall=wall, target=target, verdict=judged)
+            links = {node.name: node.link for node in plan.nodes}
+            ideal = kernel_fidelity.promised(spans, links) if plan.links == "kernel" else ()
+            judged = verdict.judge(spans, facts, ideal=ideal)
+            return summarise(spans, metrics, servers=self._servers, wall=wall, target=target, verdict=judged)
 
     def _begin(self, run: str) -> None:
         if run not in self._spans:
             self._spans[run], self._metrics[run], self._round[run] = [], [], 0
+            self._recent[run] = Rounds()
             self._progress.begin(run, self._rounds)
 
 

@@ -18,12 +18,14 @@ from pathlib import Path
 
 import psutil
 
+from emulator import cgroup
 from emulator.errors import EdgebedError
 from emulator.system import single_threaded
 
+CORE_FLOPS = "EDGEBED_CORE_FLOPS"
+"""Environment: this host's speed in FLOP/s, where limits have been set by it that must fit what is made of it now."""
 MEASURE_SECONDS = 120.0
 REPEATS = 15
-CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Host:
 def this_host() -> Host:
     """This host, its speed from the cache or measured now (some seconds)."""
     cpu, cores, memory = _cpu_model(), _usable_cores(), psutil.virtual_memory().total
+    if given := os.environ.get(CORE_FLOPS):
+        return Host(cpu, cores, memory, float(given))
     fingerprint = f"{cpu}|{os.cpu_count()}|{platform.machine()}|torch {version('torch')}|numpy {version('numpy')}"
     path = cache_file()
     try:
@@ -109,21 +113,8 @@ def _measure_in_process() -> float:
 def _usable_cores() -> int:
     """Cores by affinity and, inside a limited container, by its CPU quota: the whole ones, at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, int(_cpu_quota(CGROUPS))))
-
-
-def _cpu_quota(cgroups: Path) -> float:
-    """The cores that this process's control group may use, by cgroup v2 or v1; unlimited, more than any host has."""
-    for quota_file, period_file in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
-        try:
-            words = (cgroups / quota_file).read_text(encoding="ascii").split()
-            if period_file is not None:
-                words += (cgroups / period_file).read_text(encoding="ascii").split()
-            quota, period = words
-            return float(quota) / float(period) if quota not in ("max", "-1") else sys.maxsize
-        except (OSError, ValueError):
-            continue  # not this version, or no such controller
-    return sys.maxsize
+    quota = cgroup.bandwidth()
+    return cores if quota is None else max(1, min(cores, int(quota.cores)))
 
 
 def _cpu_model() -> str:

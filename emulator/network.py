@@ -103,14 +103,31 @@ class Network:
         """Whether no link on the way limits or delays."""
         return self._up[sender].promises_nothing and self._down[receiver].promises_nothing
 
-    def send(self, sent: float, sender: str, receiver: str, nbytes: int, token: int) -> None:
-        """Put a message on its way that `sender` sent at `sent`; the past is allowed, and made up for."""
+    def draw(self, sender: str, receiver: str) -> tuple[float, float]:
+        """A message's place in the jitter of its two links, in standard deviations."""
+        if not (self._up[sender].channel.jitter or self._down[receiver].channel.jitter):
+            return 0.0, 0.0
+        up, down = self._random[sender].standard_normal(2)
+        return float(up), float(down)
+
+    def send(
+        self,
+        sent: float,
+        sender: str,
+        receiver: str,
+        nbytes: int,
+        token: int,
+        *,
+        jitter: tuple[float, float] | None = None,
+    ) -> None:
+        """Put a message on its way that `sender` sent at `sent`; the past is allowed, and made up for.
+
+        With `jitter` it shares another's `draw`, of which it is a part.
+        """
         # The queue it may have to wait for must be as full as it is by then, whoever looked last.
         self._account(sent)
-        jitters = self._up[sender].channel.jitter, self._down[receiver].channel.jitter
         # One draw for the whole message and link: its chunks are delayed together, as a reliable stream's are.
-        up, down = self._random[sender].standard_normal(2) if any(jitters) else (0.0, 0.0)
-        flight = _Flight(token, sender, receiver, nbytes, sent, (float(up), float(down)))
+        flight = _Flight(token, sender, receiver, nbytes, sent, jitter or self.draw(sender, receiver))
         line = self._waiting.get((sender, receiver))
         if line is None:
             self._admit(flight, sent)

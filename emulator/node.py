@@ -6,12 +6,13 @@ not know which runtime it runs in.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-import numpy as np
+if TYPE_CHECKING:  # the first process of a container, small as it must be, imports this package too
+    import numpy as np
 
 T = TypeVar("T")
-Array = np.ndarray[Any, Any]
+Array: TypeAlias = "np.ndarray[Any, Any]"
 
 
 @dataclass(frozen=True)

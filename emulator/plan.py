@@ -6,6 +6,10 @@ from pydantic import BaseModel, ConfigDict
 
 from emulator.device import check_scale, least_scale, shares, slowdown
 from emulator.profiles import Bus, Control, Deadlines, DeviceProfile, Experiment, LinkProfile, Testbed
+from emulator.tc import Kernel
+
+SERVER_ROLES = ("server",)
+"""Roles whose traffic is the other side of the clients': `up` is to them, `down` is from them."""
 
 SERVER_ROLES = ("server",)
 """Roles whose traffic is the other side of the clients': `up` is to them, `down` is from them."""
@@ -52,6 +56,8 @@ class Plan(BaseModel):
     nodes: list[NodePlan]
     compute: Literal["stretched", "quota"] = "stretched"
     links: Literal["bus", "kernel"] = "bus"
+    kernel: Kernel | None = None
+    """What the kernel does of the links; known when it has been probed, and only where the links are the kernel's."""
     deadlines: Deadlines
     bus: Bus
     control: Control = Control()

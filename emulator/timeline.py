@@ -41,8 +41,10 @@ class Span:
     due: float | None = None  # when the emulated device or link should have ended it; None: nothing is promised
     cpu: float | None = None  # CPU seconds of the host (compute only)
     mode: str = ""  # stretched, quota or modelled (compute only)
+    throttled: int | None = None  # periods in which its node's CPU quota was used up (compute under a quota only)
     flops: float | None = None
     off_clock: bool = False  # instrumentation: no part of any latency
+    detail: str = ""  # for the reader (changes only)
 
     def __post_init__(self) -> None:
         what = f"{self.stage} of {self.node} in round {self.round}"
@@ -52,7 +54,7 @@ class Span:
                 raise ValueError(f"{what}: {name} is {value}")
         if self.end < self.start:
             raise ValueError(f"{what}: it ends at {self.end:g} s, before its start at {self.start:g} s")
-        for name in ("round", "bytes", "cpu", "flops"):
+        for name in ("round", "bytes", "cpu", "throttled", "flops"):
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise ValueError(f"{what}: {name} is negative ({value})")
@@ -254,6 +256,10 @@ def _number_or_none(value: object) -> float | None:
     return None if value is None else _number(value)
 
 
+def _count_or_none(value: object) -> int | None:
+    return None if value is None else _count(value)
+
+
 def _source(value: object) -> str:
     if value not in get_args(Source):
         raise TypeError(" or ".join(get_args(Source)))
@@ -263,7 +269,7 @@ def _source(value: object) -> str:
 _SPAN: dict[str, Callable[[object], Any]] = {
     "run": _text, "round": _count, "node": _text, "stage": _text, "start": _number, "end": _number,
     "source": _source, "bytes": _count, "peer": _text, "due": _number_or_none, "cpu": _number_or_none, "mode": _text,
-    "flops": _number_or_none, "off_clock": _flag,
+    "throttled": _count_or_none, "flops": _number_or_none, "off_clock": _flag, "detail": _text,
 }  # fmt: skip
 _METRIC: dict[str, Callable[[object], Any]] = {
     "run": _text, "round": _count, "node": _text, "name": _text, "value": _number,

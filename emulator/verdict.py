@@ -35,10 +35,20 @@ class Limits:
     delivery_lateness: float = 0.002
     # One in twenty may meet a busy core; 58 ms were seen where the hub had no priority over the nodes.
     delivery_lateness_p95: float = 0.010
+    # A CPU quota is refilled some ten times in a stage of `share_from` seconds, and shared with the node's event loop.
+    cpu_share: float = 0.10
+    share_from: float = 0.050
+    cpu_share_run: float = 0.05
     # A message of 50 ms is 1 ms late, which is 2 %; over many the rate keeps within 0.1 % to 100 Mbit/s.
     rate_error: float = 0.02
     # Below this promised duration (seconds) a delivery's lateness would pass for an error of the rate.
     rate_from: float = 0.050
+    # Where the kernel limits the links, its bursts are 1 %, and TCP takes its time to find the rate.
+    kernel_rate_error: float = 0.10
+    # There the host's own way adds to that of a short message, instead of hiding in it.
+    kernel_lateness: float = 0.005
+    # Of the times between two hosts each is off by as much; a delivery may be as late, see above.
+    clock_error: float = 0.002
 
 
 DEFAULT_LIMITS = Limits()
@@ -53,6 +63,9 @@ class HostFacts:
     time_scale: float = 1.0
     hub_priority: str | None = None  # None: raised; else why not
     notes: Sequence[str] = ()  # for the reader of the result; they decide nothing
+    hosts: int = 1  # that the nodes were on
+    clock_error: float = 0.0  # seconds of the hosts' time by which a node's clock may have been off the hub's
+    disturbances: Sequence[str] = ()  # what was done to the nodes from outside, such as a pause of a container
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +114,16 @@ UNJUDGED = Verdict(False, ())
 """Of a run that did not come to its end."""
 
 
-def judge(spans: Sequence[Span], facts: HostFacts, limits: Limits = DEFAULT_LIMITS) -> Verdict:
-    """The verdict on one run. A check without data is left out; `ValueError` if there is no timing at all."""
+def judge(
+    spans: Sequence[Span],
+    facts: HostFacts,
+    limits: Limits = DEFAULT_LIMITS,
+    ideal: Sequence[tuple[Span, float]] = (),
+) -> Verdict:
+    """The verdict on one run. A check without data is left out; `ValueError` if there is no timing at all.
+
+    `ideal` has the messages whose links were the kernel's, and when they should have come (see `kernel_fidelity`).
+    """
     by_round = timeline.rounds(spans)
     counted = [span for of_round in by_round.values() for span in of_round]
     cause = _cause(facts)
@@ -111,6 +132,8 @@ def judge(spans: Sequence[Span], facts: HostFacts, limits: Limits = DEFAULT_LIMI
     overrun = _compute_overrun(counted, limits.overrun_from)
     if overrun is not None:
         checks.append(_check("compute_overrun", overrun, limits.compute_overrun, "share", cause))
+
+    checks += _cpu_shares(counted, limits, cause)
 
     lateness = [span.lateness for span in counted if span.is_message and span.lateness is not None]
     if lateness:
@@ -122,6 +145,10 @@ def judge(spans: Sequence[Span], facts: HostFacts, limits: Limits = DEFAULT_LIMI
     if stretch is not None:
         why = cause if stretch > 1 else "messages arrive before they are due: their times do not fit together"
         checks.append(_check("rate_error", abs(stretch - 1), limits.rate_error, "share", why))
+    checks += _kernel_links(ideal, limits, cause)
+    if facts.hosts > 1:
+        why = f"the clocks of {facts.hosts} hosts are known no better: join them by a faster network, or use one host"
+        checks.append(_check("clock_error", facts.clock_error / facts.time_scale, limits.clock_error, "s", why))
     return _verdict(checks)
 
 
@@ -165,6 +192,42 @@ def _compute_overrun(spans: Iterable[Span], shortest: float) -> float | None:
     return math.fsum(max(0.0, span.lateness or 0.0) for span in stretched) / promised if promised > 0 else None
 
 
+def _cpu_shares(spans: Iterable[Span], limits: Limits, cause: str) -> list[Check]:
+    """How far the share of a core that computing under a quota achieved is from the device's: of the node that is
+    furthest off the median of its stages of some length, and all its stages together. Empty without any such stage.
+    """
+    of_node: dict[str, list[Span]] = {}
+    for span in spans:
+        if span.mode == "quota" and span.due is not None:
+            of_node.setdefault(span.node, []).append(span)
+    long = {
+        node: [span for span in stages if span.due is not None and span.due - span.start >= limits.share_from]
+        for node, stages in of_node.items()
+    }
+    checks = []
+    for name, limit, stages_of, error in (
+        (
+            "cpu_share",
+            limits.cpu_share,
+            long,
+            lambda stages: statistics.median(_share_error([span]) for span in stages),
+        ),
+        ("cpu_share_run", limits.cpu_share_run, of_node, _share_error),
+    ):
+        errors = {node: error(stages) for node, stages in stages_of.items() if stages}
+        if errors:
+            worst = max(errors, key=lambda node: errors[node])
+            checks.append(_check(name, errors[worst], limit, "share", f"{worst}: {cause}"))
+    return checks
+
+
+def _share_error(stages: Sequence[Span]) -> float:
+    """How far the CPU time per time of `stages` is from what the device has, as a share of that."""
+    promised = math.fsum(span.due - span.start for span in stages if span.due is not None)
+    taken = math.fsum(span.duration for span in stages)
+    return abs(promised / taken - 1) if taken > 0 else 0.0
+
+
 def _rate_stretch(spans: Iterable[Span], shortest: float) -> float | None:
     """The median of actual over promised duration, of messages promised to take over `shortest` seconds."""
     ratios = [
@@ -175,8 +238,28 @@ def _rate_stretch(spans: Iterable[Span], shortest: float) -> float | None:
     return statistics.median(ratios) if ratios else None
 
 
+def _kernel_links(ideal: Sequence[tuple[Span, float]], limits: Limits, cause: str) -> list[Check]:
+    """How far the kernel's links are from those of the profiles: by rate for messages that take long, else by time."""
+    messages = [(span, due) for span, due in ideal if span.round >= 1]
+    ratios = [span.duration / (due - span.start) for span, due in messages if due - span.start > limits.rate_from]
+    late = [span.end - due for span, due in messages if due - span.start <= limits.rate_from]
+    checks: list[Check] = []
+    if ratios:
+        ratio = statistics.median(ratios)
+        why = f"TCP does not reach the links' rate: use links: bus for these profiles; or {cause}"
+        if ratio < 1:
+            why = "the kernel lets messages through faster than the profiles say: see tc -s qdisc in the containers"
+        checks.append(_check("kernel_rate_error", abs(ratio - 1), limits.kernel_rate_error, "share", why))
+    if late:
+        lateness = max(0.0, statistics.median(late))
+        checks.append(_check("kernel_lateness", lateness, limits.kernel_lateness, "s", cause))
+    return checks
+
+
 def _cause(facts: HostFacts) -> str:
     """The likeliest reason for lateness on this host, and the remedy."""
+    if facts.disturbances:
+        return "; ".join(facts.disturbances)
     if facts.cores_wanted > facts.cores:
         scale = _rounded_up(facts.time_scale * facts.cores_wanted / facts.cores)
         return (

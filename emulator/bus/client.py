@@ -11,6 +11,7 @@ import zmq
 from emulator.bus import wire
 from emulator.bus.computing import Device
 from emulator.bus.endpoint import Endpoint
+from emulator.bus.parts import Assembly
 from emulator.bus.wire import Header, Kind, WireError
 from emulator.clock import Clock
 from emulator.errors import DeadlineExceeded, InputError
@@ -27,7 +28,7 @@ FLUSH_ENTRIES = 500
 
 
 class BusNode:
-    """A node on the bus for one run, its device emulated by stretching.
+    """A node on the bus for one run.
 
     `welcome` says what the node is, `start` which run this is and when it began, both in the hub's words.
     """
@@ -43,16 +44,18 @@ class BusNode:
         self._max_message: float = welcome["bus"]["max_message"]
         self._window: float = welcome["bus"]["window"]
         self._message_deadline: float = welcome["bus"]["message_deadline"]
+        self._real_time: bool = welcome["bus"]["real_time"]  # the kernel carries what is sent now, not from earlier
         self._known = {name for names in self.peers.values() for name in names}
         self._clock = Clock(start["scale"], start["epoch"] - endpoint.hub_ahead.offset, endpoint.host_time)
-        self._device = Device(welcome["slowdown"], self._clock)
+        self._device = Device(welcome["slowdown"], self._clock, throttled=welcome["compute"] == "quota")
         self._settled = 0.0  # the emulated time the program has reached
         self._inbox: list[tuple[float, Message]] = []  # with the emulated time each was there
         self._early: dict[int, tuple[Header, list[zmq.Frame]]] = {}  # here, but still in transit on the links
+        self._assemblies: dict[tuple[str, bool], Assembly] = {}  # of each sender, off the clock or on it
         self._arrived = asyncio.Event()
         self._outstanding: dict[int, int] = {}  # bytes of each message sent that has not left the up link
         self._room = asyncio.Event()
-        self._departed = 0.0  # when the last of them left, in emulated time
+        self._departed = 0.0  # when the last of them left, or the queue changed, in emulated time
         self._sent = 0
         self._telemetry: list[dict[str, Any]] = []
 
@@ -83,9 +86,9 @@ class BusNode:
             header.number = self._sent
             if math.isfinite(self._window):
                 self._outstanding[header.number] = nbytes
-        header.sent = self._reached()
+        header.sent = self._clock.now() if self._real_time else self._reached()
         try:
-            self._endpoint.send(header, tensors)
+            self._endpoint.send(header, tensors, in_parts=self._real_time)
         except WireError as error:
             raise InputError(f"{self.name}: '{kind}' to {to} cannot be sent: {error}") from None
 
@@ -124,6 +127,7 @@ class BusNode:
                 due=computed.due,
                 cpu=computed.cpu,
                 mode=computed.mode,
+                throttled=computed.throttled,
                 flops=work.flops if work else None,
             )
             self._settle(span.settled)
@@ -140,6 +144,11 @@ class BusNode:
 
     # -- the process's side
 
+    @property
+    def cores(self) -> float:
+        """The cores of this host that its device takes."""
+        return self._device.cores
+
     async def run(self, program: Callable[[Any], Any]) -> None:
         """Run `program` to its end, and deliver all it noted."""
         flushing = asyncio.create_task(self._flush_regularly())
@@ -154,21 +163,37 @@ class BusNode:
         """Take a message from the hub."""
         match header.kind:
             case Kind.DATA:
-                self._take(header, frames)
+                self._take(header, wire.decode_tensors(header, frames))
+            case Kind.HEAD:
+                self._assemblies[header.sender, header.off_clock] = Assembly(header)
+            case Kind.PART:
+                assembly = self._assemblies.get((header.sender, header.off_clock))
+                if assembly is not None and assembly.add(frames[0]):
+                    del self._assemblies[header.sender, header.off_clock]
+                    self._take(assembly.header, assembly.tensors)
             case Kind.EARLY:
                 self._early[header.number] = header, frames
             case Kind.RELEASE:
                 early, its_frames = self._early.pop(header.number)
                 early.due = header.due
-                self._take(early, its_frames)
+                self._take(early, wire.decode_tensors(early, its_frames))
             case Kind.CREDIT:
                 self._outstanding.pop(header.fields["number"], None)
                 self._departed = header.fields["departed"]
                 self._room.set()
+            case Kind.CHANGE:
+                self._change(header.fields)
             case _:
                 pass
 
-    def _take(self, header: Header, frames: list[zmq.Frame]) -> None:
+    def _change(self, fields: Mapping[str, Any]) -> None:
+        """What this node is from now on, in the words of the hub's welcome."""
+        self._window = fields["bus"]["window"]
+        self._departed = max(self._departed, fields["at"])
+        self._room.set()
+        self._device.update(fields["slowdown"])
+
+    def _take(self, header: Header, tensors: dict[str, Array]) -> None:
         span = Span(
             run=self._run,
             round=header.round,
@@ -182,7 +207,6 @@ class BusNode:
             off_clock=header.off_clock,
         )
         self._note(span)
-        tensors = wire.decode_tensors(header, frames)
         message = Message(header.sender, header.stage, header.round, header.fields, tensors)
         self._inbox.append((span.settled, message))
         self._arrived.set()

@@ -1,6 +1,7 @@
 """A node's emulated device: computes one thing at a time, and holds each result until the device would have it."""
 
 import asyncio
+import contextlib
 import sys
 import threading
 import time
@@ -9,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from emulator import cgroup, quota
 from emulator.clock import Clock
-from emulator.device import stretched
+from emulator.device import due
 from emulator.system import lower_this_thread
 
 T = TypeVar("T")
@@ -26,26 +28,60 @@ class Computed(Generic[T]):
     cpu: float
     """CPU seconds of this host."""
     mode: str
+    throttled: int | None = None
+    """Periods of this node's CPU quota that were used up; None: it has none."""
 
 
 class Device:
-    """Computes in a thread of its own, which takes `slowdown` seconds for each CPU second of this host."""
+    """Computes in a thread of its own, which takes `slowdown` seconds for each CPU second of this host.
 
-    def __init__(self, slowdown: float, clock: Clock) -> None:
-        self._slowdown = slowdown
+    With `throttled` the kernel slows it down, by a CPU quota on this process that others see to; a stage too short
+    for that is held back, as every stage is without.
+    """
+
+    def __init__(self, slowdown: float, clock: Clock, *, throttled: bool = False) -> None:
+        self._slowdowns = [(0.0, slowdown)]
+        self._changed = asyncio.Event()
         self._clock = clock
+        self._throttled = throttled
         self.free = asyncio.Lock()
         """Held by whoever computes."""
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="device", initializer=lower_this_thread)
         # Pure-Python work would otherwise keep the event loop from its timers for 5 ms at a time.
         sys.setswitchinterval(0.0005)
 
+    def update(self, slowdown: float) -> None:
+        """Be another device from now on, also for what is being computed or held back."""
+        self._slowdowns.append((self._clock.now(), slowdown))
+        self._changed.set()
+
     async def compute(self, fn: Callable[[], T], start: float) -> Computed[T]:
         """The result of `fn()`, not before the device would have it that began at `start`."""
+        self._slowdowns = [self._slowdowns[-1]]  # what was before is over
+        before = cgroup.throttling() if self._throttled else None
         cpu, result = await asyncio.get_running_loop().run_in_executor(self._worker, _timed, fn)
-        due = start + stretched(cpu, self._slowdown)
-        await self._clock.sleep_until(due)
-        return Computed(result, self._clock.now(), due, cpu, "stretched")
+        mode, throttled = "stretched", None
+        if self._throttled:
+            after = cgroup.throttling()
+            throttled = after.throttled - before.throttled if before and after else None
+            early = (due(start, cpu, self._slowdowns) - self._clock.now()) * self._clock.scale
+            mode = quota.mode(early, throttled, quota.bandwidth(self.cores).period)
+        held_until = await self._hold(start, cpu)
+        return Computed(result, self._clock.now(), held_until, cpu, mode, throttled)
+
+    async def _hold(self, start: float, cpu: float) -> float:
+        """Return when the device would be done, whatever it becomes in the meantime: that time."""
+        while (until := due(start, cpu, self._slowdowns)) > self._clock.now():
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._clock.host_time(until)):
+                    await self._changed.wait()
+        return until
+
+    @property
+    def cores(self) -> float:
+        """The cores of this host that the device takes."""
+        return 1.0 / (self._slowdowns[-1][1] * self._clock.scale)
 
     async def beside(self, fn: Callable[[], T]) -> T:
         """The result of `fn()`, as soon as this host has it."""

@@ -1,21 +1,25 @@
-"""The controller's side of the bus: hears from the hub what happens to the nodes, and collects what they noted."""
+"""The controller's side of the bus: hears what happens to the nodes, collects what they noted, and changes them."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import zmq
 
 from emulator.bus.endpoint import Endpoint
 from emulator.bus.wire import Header, Kind
-from emulator.errors import EdgebedError
-from emulator.profiles import CONTROLLER
+from emulator.errors import DeadlineExceeded, EdgebedError, Refused
+from emulator.profiles import CONTROLLER, DeviceProfile, LinkProfile
+
+CHANGE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a node: registered, ready, done, failed, silent, refused, or a 'bad frame' from it."""
+    """What happened to a node: registered, ready, started, done, failed, silent, refused, changed, 'not changed', or a
+    'bad frame' from it."""
 
     name: str
     node: str
@@ -23,12 +27,25 @@ class Event:
 
 
 class Controller:
-    """Registered with the hub as `controller`. `on_entry` gets each span or metric as its plain fields."""
+    """Registered with the hub as `controller`.
 
-    def __init__(self, address: str, token: str, on_entry: Callable[[dict[str, Any]], None]) -> None:
+    `on_entry` gets each span or metric as its plain fields; `on_event` each event as it comes, before it is in `events`
+    for whoever waits for it.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        token: str,
+        on_entry: Callable[[dict[str, Any]], None],
+        on_event: Callable[[Event], None] = lambda _: None,
+    ) -> None:
         self.events: asyncio.Queue[Event] = asyncio.Queue()
         self.hub_priority: str | None = None
         self._on_entry = on_entry
+        self._on_event = on_event
+        self._asked: dict[int, asyncio.Future[Event]] = {}
+        self._numbers = count(1)
         self._endpoint = Endpoint(CONTROLLER, address, token, self._receive)
         self.lost = self._endpoint.lost
 
@@ -40,6 +57,29 @@ class Controller:
     def ready(self) -> None:
         """Let the first run start as soon as every node is ready."""
         self._endpoint.send(Header(Kind.READY))
+
+    async def change(self, node: str, *, link: LinkProfile | None = None, device: DeviceProfile | None = None) -> Event:
+        """Give `node` another link or device; returns the hub's word on when and how.
+
+        Raises `Refused` with the hub's reason, `DeadlineExceeded` when it gives none.
+        """
+        number = next(self._numbers)
+        answer: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        self._asked[number] = answer
+        profiles = {"link": link, "device": device}
+        fields = {key: profile.model_dump(mode="json") for key, profile in profiles.items() if profile is not None}
+        try:
+            self._endpoint.send(Header(Kind.CHANGE, fields={"number": number, "node": node, **fields}))
+            event = await asyncio.wait_for(answer, CHANGE_SECONDS)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"the hub has not confirmed the change of {node} within {CHANGE_SECONDS:g} s"
+            ) from None
+        finally:
+            del self._asked[number]
+        if event.name != "changed":
+            raise Refused(f"{node} is not changed: {event.fields['reason']}")
+        return event
 
     def close(self) -> None:
         """Leave the bus."""
@@ -57,7 +97,12 @@ class Controller:
                 self._fail(EdgebedError(f"what {header.sender} noted cannot be read: {error}"))
         elif header.kind is Kind.EVENT:
             fields = dict(header.fields)
-            self.events.put_nowait(Event(fields.pop("event"), fields.pop("node"), fields))
+            event = Event(fields.pop("event"), fields.pop("node"), fields)
+            answer = self._asked.get(fields.get("number", 0))
+            if answer is not None and not answer.done():
+                answer.set_result(event)
+            self._on_event(event)
+            self.events.put_nowait(event)
 
     def _fail(self, error: EdgebedError) -> None:
         if not self.lost.done():

@@ -9,6 +9,7 @@ from typing import Any
 import zmq
 
 from emulator.bus import wire
+from emulator.bus.parts import split
 from emulator.bus.socket import Socket
 from emulator.bus.wire import Header, Kind, Tensors, WireError
 from emulator.errors import DeadlineExceeded, EdgebedError, Refused
@@ -17,6 +18,8 @@ from emulator.system import host_id
 
 BEAT_SECONDS = 1.0
 LINGER_SECONDS = 5.0
+UNANSWERED = 3
+"""Beats that may be without an answer while a node counts as in touch with the hub."""
 CLOCK_QUESTIONS = 16
 CLOCK_QUESTION_SECONDS = 0.02
 """How often, and how far apart, a node on another host than the hub's asks for its time before it takes part."""
@@ -31,8 +34,10 @@ class Endpoint:
     ZeroMQ reconnects by itself after the connection is lost; a hub that stays silent ends in `lost`.
     """
 
-    def __init__(self, name: str, address: str, token: str, on_message: Handler) -> None:
+    def __init__(self, name: str, address: str, token: str, on_message: Handler, identity: bytes | None = None) -> None:
         self.name = name
+        # Of its own choosing, to survive a reconnection; given, to be taken over by who follows it under its name.
+        self._identity = identity or uuid.uuid4().bytes
         self._address = address
         self._token = token
         self._on_message = on_message
@@ -53,8 +58,7 @@ class Endpoint:
         Raises `Refused` with the hub's reason, `DeadlineExceeded` when there is no answer in `timeout` seconds.
         """
         dealer = self._context.socket(zmq.DEALER)
-        # An identity of its own choosing survives a reconnection.
-        dealer.setsockopt(zmq.IDENTITY, uuid.uuid4().bytes)
+        dealer.setsockopt(zmq.IDENTITY, self._identity)
         dealer.setsockopt(zmq.SNDHWM, 0)
         dealer.setsockopt(zmq.RCVHWM, 0)
         dealer.setsockopt(zmq.RECONNECT_IVL, 50)
@@ -78,15 +82,22 @@ class Endpoint:
         return welcome
 
     @property
+    def in_touch(self) -> bool:
+        """Whether the hub has answered the last beats."""
+        return self._beats is not None and not self.lost.done() and self._unanswered <= UNANSWERED
+
+    @property
     def hub_ahead(self) -> Estimate:
         """How far the hub's clock is ahead of this host's; 0 where they are one."""
         return self._ahead
 
-    def send(self, header: Header, tensors: Tensors | None = None) -> None:
+    def send(self, header: Header, tensors: Tensors | None = None, *, in_parts: bool = False) -> None:
         """Send a message to the hub. Raises `WireError` for what the bus cannot carry."""
         assert self._socket is not None, "register first"
         header.sender = self.name
-        self._socket.send(wire.encode(header, tensors))
+        frames = wire.encode(header, tensors)
+        for message in split(header, frames) if in_parts else [frames]:
+            self._socket.send(message)
 
     def close(self, linger: float = LINGER_SECONDS) -> None:
         """Leave the bus; what is already sent still goes out, for `linger` seconds at most if there is a hub."""

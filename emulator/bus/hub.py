@@ -7,7 +7,6 @@ each peer.
 
 import asyncio
 import hmac
-import math
 import sys
 import time
 from dataclasses import dataclass, field
@@ -16,15 +15,18 @@ from typing import Any
 import zmq
 
 from emulator.bus import wire
+from emulator.bus.kernel_transit import KernelTransit
 from emulator.bus.socket import Socket, bind
 from emulator.bus.transit import Transit
-from emulator.bus.wire import MAX_HEADER, Header, Kind, WireError
+from emulator.bus.wire import MAX_HEADER, MAX_NAME, Header, Kind, WireError
+from emulator.change import as_spans, differences, in_force, wanted
 from emulator.clock import new_event_loop
-from emulator.errors import EdgebedError
+from emulator.errors import EdgebedError, InputError
 from emulator.plan import NodePlan, Plan
-from emulator.profiles import CONTROLLER
+from emulator.profiles import CONTROLLER, HUB
 from emulator.system import die_with_parent, host_id, raise_priority
 
+_CARRIERS: dict[str, type[Transit] | type[KernelTransit]] = {"bus": Transit, "kernel": KernelTransit}
 BEAT_SECONDS = 1.0
 CONTROLLER_SILENCE = 60.0
 CLOCK_TOLERANCE = 1e-3
@@ -58,12 +60,14 @@ class Hub:
     def __init__(self, plan: Plan, token: str) -> None:
         self._plan = plan
         self._token = token
-        self._nodes: dict[str, NodePlan] = {node.name: node for node in plan.nodes}
+        self._nodes: dict[str, NodePlan] = {node.name: node for node in plan.nodes}  # with the changes in force
         self._peers: dict[str, _Peer] = {}
         self._names: dict[bytes, str] = {}
         self._waiting_runs = list(plan.runs)
         self._running = False
-        self._transit = Transit(plan, self._forward)
+        self._run = plan.runs[0].name  # the current one, or the one that comes next
+        self._round = 0  # the latest that any message was of
+        self._transit = _CARRIERS[plan.links](plan, self._forward)
         self._reported: set[tuple[str, str]] = set()
         self.priority: str | None = None
 
@@ -118,6 +122,8 @@ class Hub:
         match header.kind:
             case Kind.DATA:
                 self._route(header, frames)
+            case Kind.HEAD | Kind.PART if self._plan.links == "kernel":
+                self._route(header, frames)
             case Kind.BEAT:
                 self._say(identity, Kind.BEAT, {**header.fields, "there": time.monotonic()})
             case Kind.TELEMETRY:
@@ -128,7 +134,7 @@ class Hub:
                     self._go_on()
             case Kind.READY | Kind.DONE:
                 peer.ready = peer.watched = True
-                peer.clock_error = _seconds(header.fields.get("clock_error", 0.0))
+                peer.clock_error = wire.seconds(header.fields.get("clock_error", 0.0))
                 self._transit.ended.add(name)
                 complete = self._complete()
                 if complete:
@@ -136,6 +142,8 @@ class Hub:
                 self._event(header.kind.value, name, header.fields)
                 if complete:
                     self._go_on()
+            case Kind.CHANGE if name == CONTROLLER:
+                self._change(header.fields)
             case Kind.FAILED:
                 peer.given_up = True
                 self._event("failed", name, header.fields)
@@ -176,11 +184,12 @@ class Hub:
             return {"bus": bus, "host": host_id(), "priority": self.priority}
         node = self._nodes[name]
         return {
-            "bus": {**bus, "window": node.link.up.queue},
+            "bus": {**bus, "window": node.link.up.queue, "real_time": self._plan.links == "kernel"},
             "host": host_id(),
             "role": node.role,
             "program": node.program,
             "slowdown": node.slowdown,
+            "compute": self._plan.compute,
             "device": node.device.name,
             "memory": node.device.memory,
             "peers": self._plan.peers,
@@ -200,18 +209,58 @@ class Hub:
 
     def _go_on(self) -> None:
         """Start the next run, or tell the nodes that there is none."""
+        if self._running:
+            self._event("finished", HUB, {"run": self._run})
         self._transit.close()
-        self._transit = Transit(self._plan, self._forward)  # a run begins at time 0, on empty links
+        # A run begins at time 0, on empty links.
+        plan = self._plan.model_copy(update={"nodes": [*self._nodes.values()]})
+        self._transit = _CARRIERS[plan.links](plan, self._forward)
         self._running = bool(self._waiting_runs)
         if not self._waiting_runs:
             for name in self._nodes:
                 self._say(self._peers[name].identity, Kind.END)
             return
         run = self._waiting_runs.pop(0)
+        self._run, self._round = run.name, 0
         clock = {"epoch": self._transit.clock.epoch, "scale": self._transit.clock.scale}
         for name in self._nodes:
             self._peers[name].ready = False
-            self._say(self._peers[name].identity, Kind.START, {"run": run.name, "config": run.config, **clock})
+            start = {"node": self._welcome(name), "run": run.name, "config": run.config, **clock}
+            self._say(self._peers[name].identity, Kind.START, start)
+        self._event("started", HUB, {"run": run.name, **clock})
+        for node in self._plan.nodes:
+            self._note_change(node, self._nodes[node.name], 0.0)
+
+    # -- what changes
+
+    def _change(self, fields: dict[str, Any]) -> None:
+        """Give a node another link or device from now on, in this run and those after it."""
+        name, number = str(fields.get("node"))[:MAX_NAME], fields.get("number")
+        try:
+            if name not in self._nodes:
+                raise InputError(f"the testbed has no node '{name}'")
+            if not self._running and not self._waiting_runs:
+                raise InputError("all runs are over")
+            before = self._nodes[name]
+            after = wanted(before, fields, self._plan.core_flops)
+        except InputError as error:
+            self._event("not changed", name, {"number": number, "reason": str(error)})
+            return
+        self._nodes[name] = after
+        at = self._transit.update(name, after.link) if self._running else 0.0
+        if name in self._peers:
+            self._say(self._peers[name].identity, Kind.CHANGE, {**self._welcome(name), "at": at})
+        if self._running:  # else the run that comes next begins with it
+            self._note_change(before, after, at)
+        when = {"run": self._run, "round": self._round, "at": at}
+        details = {"details": differences(before, after), **in_force(after)}
+        self._event("changed", name, {"number": number, **when, **details})
+
+    def _note_change(self, before: NodePlan, after: NodePlan, at: float) -> None:
+        """Have the timeline show what is different."""
+        spans = [span.to_fields() for span in as_spans(before, after, self._run, self._round, at)]
+        if spans:
+            self._forward(CONTROLLER, [wire.pack(Header(Kind.TELEMETRY, HUB, fields={"entries": spans}))])
 
     # -- what goes through
 
@@ -224,6 +273,7 @@ class Hub:
         if not -error <= header.sent <= self._transit.clock.now() + CLOCK_TOLERANCE + error:
             raise WireError(f"{header.sender} sent it at {header.sent:.6g} s, which is not in this run's past")
         header.sent = max(0.0, header.sent)
+        self._round = max(self._round, header.round)
         self._transit.take(header, frames)
 
     def _forward(self, name: str, frames: list[Any]) -> None:
@@ -268,12 +318,6 @@ class Hub:
         """Whether the controller is gone: nobody would ever stop this hub, nor the nodes that it answers."""
         controller = self._peers.get(CONTROLLER)
         return controller is not None and time.monotonic() - controller.heard > CONTROLLER_SILENCE
-
-
-def _seconds(value: object) -> float:
-    if not isinstance(value, float) or not 0 <= value < math.inf:
-        raise WireError(f"a clock's error of {value!r:.40} is not a number of seconds")
-    return value
 
 
 def main() -> int:

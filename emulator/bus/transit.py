@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,8 +11,9 @@ import zmq
 from emulator.bus import wire
 from emulator.bus.wire import Header, Kind
 from emulator.clock import Clock
-from emulator.network import Arrival, Network
+from emulator.network import Arrival, Departure, Network
 from emulator.plan import Plan
+from emulator.profiles import LinkProfile
 
 ACCOUNT_SECONDS = 0.005
 EARLY_BYTES = 64 * 1024
@@ -77,16 +78,18 @@ class Transit:
         self._network.send(header.sent, header.sender, header.receiver, header.nbytes, self._numbered)
         self._pump()
 
+    def update(self, node: str, link: LinkProfile) -> float:
+        """Give `node` another link, what is in transit on the one it had included; returns the emulated time of it."""
+        now = self.clock.now()
+        if math.isfinite(link.up.queue):
+            self._keeps_count.add(node)  # and it stays: what was counted has to be credited
+        self._tell(self._network.update(now, node, link))
+        self._pump()
+        return now
+
     def _pump(self) -> None:
         """Deliver what is due, and wake again when the next may be."""
-        for news in self._network.advance(self.clock.now()):
-            if isinstance(news, Arrival):
-                held = self._held.pop(news.token)
-                if not self._network.promises_nothing(held.header.sender, held.header.receiver):
-                    held.header.due = news.due
-                self._deliver(held)
-            else:
-                self._credit(self._held[news.token].header, news.time)
+        self._tell(self._network.advance(self.clock.now()))
         self.close()
         wakeup = self._network.wakeup()
         if wakeup is not None:
@@ -94,6 +97,17 @@ class Transit:
             loop = asyncio.get_running_loop()
             when = min(self.clock.host_time(wakeup), loop.time() + ACCOUNT_SECONDS)
             self._timer = loop.call_at(when, self._pump)
+
+    def _tell(self, happened: Iterable[Arrival | Departure]) -> None:
+        """Let receivers and senders know of it."""
+        for news in happened:
+            if isinstance(news, Arrival):
+                held = self._held.pop(news.token)
+                if not self._network.promises_nothing(held.header.sender, held.header.receiver):
+                    held.header.due = news.due
+                self._deliver(held)
+            else:
+                self._credit(self._held[news.token].header, news.time)
 
     def _credit(self, header: Header, departed: float) -> None:
         """Tell the sender, if it keeps count, that the message left its link at the emulated time `departed`."""

@@ -36,11 +36,15 @@ class Kind(StrEnum):
     """What a header is for: `DATA` between programs, the rest between a node and the hub.
 
     A large message reaches its receiver as `EARLY`, while the links have it in transit, and counts from its `RELEASE`.
+    Where a link takes real time, a large message goes as its `HEAD` and then in `PART`s (see `parts`).
+    A `CHANGE` asks the hub for another link or device of a node, and tells that node.
     """
 
     DATA = "data"
     EARLY = "early"
     RELEASE = "release"
+    HEAD = "head"
+    PART = "part"
     REGISTER = "register"
     WELCOME = "welcome"
     REFUSED = "refused"
@@ -53,6 +57,7 @@ class Kind(StrEnum):
     DONE = "done"
     FAILED = "failed"
     EVENT = "event"
+    CHANGE = "change"
 
 
 _KINDS = {kind.value for kind in Kind}
@@ -100,7 +105,7 @@ def encode(header: Header, tensors: Tensors | None = None) -> list[Buffer]:
             f"the fields of '{header.stage or header.kind}' take {len(packed)} bytes, over the limit of {MAX_HEADER}: "
             f"send arrays as tensors"
         )
-    if header.kind is Kind.DATA:
+    if header.kind is Kind.DATA:  # also what then goes in parts
         unpack(packed)  # what the hub would drop is refused here, where the program sees it
     return [packed, *frames]
 
@@ -162,13 +167,29 @@ def unpack(frame: Buffer) -> Header:
 
 def check_frames(header: Header, sizes: Sequence[int], limit: float) -> None:
     """Whether frames of `sizes` bytes after the header are the tensors it announces, within `limit` in all."""
+    if header.kind is Kind.HEAD:
+        if sizes or not any(tensor_sizes(header)):
+            raise WireError("the head of a message comes without its tensors, and has some that follow in parts")
+        sizes = tensor_sizes(header)
     if len(sizes) != len(header.tensors):
         raise WireError(f"{len(header.tensors)} tensors announced, {len(sizes)} frames came")
     if sum(sizes) > limit:
         raise WireError(f"message of {sum(sizes)} bytes is over the limit of {limit:.0f}")
-    for (name, dtype, shape), size in zip(header.tensors, sizes, strict=True):
-        if math.prod(shape) * np.dtype(dtype).itemsize != size:
+    for (name, dtype, shape), size, announced in zip(header.tensors, sizes, tensor_sizes(header), strict=True):
+        if announced != size:
             raise WireError(f"tensor '{name}' {dtype}{list(shape)} does not fit its frame of {size} bytes")
+
+
+def tensor_sizes(header: Header) -> list[int]:
+    """Bytes of each tensor that the header announces."""
+    return [math.prod(shape) * np.dtype(dtype).itemsize for _, dtype, shape in header.tensors]
+
+
+def seconds(value: object) -> float:
+    """`value` as the number of seconds by which a clock may be off; raises `WireError`."""
+    if not isinstance(value, float) or not 0 <= value < math.inf:
+        raise WireError(f"a clock's error of {value!r:.40} is not a number of seconds")
+    return value
 
 
 def decode_tensors(header: Header, frames: Sequence[zmq.Frame]) -> dict[str, np.ndarray[Any, Any]]:

@@ -52,6 +52,9 @@ CHECKS = {
     "delivery_lateness": "how much later than due messages arrived, median",
     "delivery_lateness_p95": "how much later than due messages arrived, 95th percentile",
     "rate_error": "how far large messages were off the rate of their link",
+    "clock_error": "by how much the clock of a node's host may have been off the hub's",
+    "kernel_rate_error": "how far messages over links of the kernel were off their rate",
+    "kernel_lateness": "how much later than promised messages over links of the kernel arrived",
 }
 
 
@@ -84,7 +87,7 @@ def page(folders: Sequence[Folder]) -> str:
             {"id": f"timeline-{place}", "label": outcome.label, "packed": _packed(_timeline(outcome))}
             for place, outcome in enumerate(found)
         ],
-        parts=[_part(folder) for folder in folders],
+        parts=[_part(folder, [one for one in found if one.folder is folder]) for folder in folders],
         version=version("edgebed"),
     )
 
@@ -170,6 +173,10 @@ def _timeline(outcome: Outcome) -> dict[str, Any]:
     starts = {number: outcome.elapsed[number - 1] for number in outcome.rounds}
     servers = outcome.folder.servers
     made = view(outcome.rounds, starts, nodes, servers, outcome.paths)
+    made["changes"] = [
+        {"at": round(outcome.moment(span) * MICROSECONDS), "node": span.node, "detail": span.detail}
+        for span in outcome.changes
+    ]
     made["rounds"] = [round(seconds * MICROSECONDS) for seconds in outcome.elapsed.values()]
     predicted: dict[int, list[Span]] = {}
     for span in outcome.folder.predicted.get(outcome.summary.run, ()):
@@ -192,7 +199,7 @@ def _stage_colours(found: Sequence[Outcome]) -> dict[str, str]:
 # -- what was run, on what
 
 
-def _part(folder: Folder) -> dict[str, Any]:
+def _part(folder: Folder, found: Sequence[Outcome]) -> dict[str, Any]:
     host = folder.result["host"] if folder.result else {}
     runtime = f" --runtime {folder.result['runtime']}" if folder.result else ""
     refused = [f"the hub ran without raised priority: {host['hub_priority']}"] if host.get("hub_priority") else []
@@ -203,8 +210,13 @@ def _part(folder: Folder) -> dict[str, Any]:
         "description": folder.testbed.description,
         "nodes": [_node(node) for node in folder.testbed.nodes],
         "sources": _sources(folder),
+        "changes": [
+            f"{outcome.label}, round {span.round}, {text.seconds(outcome.moment(span))}: {span.node}: {span.detail}"
+            for outcome in found
+            for span in outcome.changes
+        ],
         "host": _host(host),
-        "notes": [*refused, *host.get("notes", ())],
+        "notes": [*refused, *host.get("notes", ()), *host.get("disturbances", ())],
         "command": f"edgebed run {folder.path / files.EXPERIMENT}{runtime}",
         "experiment": (folder.path / files.EXPERIMENT).read_text(encoding="utf-8"),
     }

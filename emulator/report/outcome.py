@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from emulator import timeline
+from emulator.change import DEVICE_CHANGE, LINK_CHANGE
 from emulator.critical_path import Step, critical_path
 from emulator.errors import InputError
 from emulator.report import result
@@ -14,8 +15,7 @@ from emulator.report.summary import Accuracy, Summary, accuracies_by_round, summ
 from emulator.timeline import WAIT, Metric, Span
 from emulator.verdict import UNJUDGED
 
-CHANGE = "change"
-"""The stage of a span that says what a user changed while the testbed ran; it takes no time of any node."""
+CHANGES = (LINK_CHANGE, DEVICE_CHANGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,21 @@ class Outcome:
     accuracies: Mapping[int, Accuracy]
     metrics: Sequence[Metric]
     clients: Sequence[Client]
+    changes: Sequence[Span]  # what a user changed while the run went on
     predicted: Mapping[str, float] | None  # seconds of a round: mean, median; and `error` of the mean
 
     @property
     def straggler(self) -> Client | None:
         """The client on which the critical path spent most; None where there is nobody to wait for it."""
         return max(self.clients, key=lambda client: client.critical) if len(self.clients) > 1 else None
+
+    def moment(self, span: Span) -> float:
+        """When a change took effect, in emulated seconds of the rounds: one between two rounds, when the next began."""
+        of_round = self.rounds.get(span.round)
+        if of_round is None:
+            return 0.0 if span.round < 1 else self.summary.emulated
+        since = span.start - min(other.start for other in of_round)
+        return self.elapsed[span.round - 1] + min(max(0.0, since), self.latencies[span.round])
 
     @property
     def rounds_to_target(self) -> int | None:
@@ -70,7 +79,7 @@ def outcomes(folders: Sequence[Folder]) -> list[Outcome]:
 def _outcome(folder: Folder, run: str, label: str) -> Outcome:
     fields = folder.result["algorithms"].get(run) if folder.result else None
     try:
-        rounds = timeline.rounds(span for span in folder.spans[run] if span.stage != CHANGE)
+        rounds = timeline.rounds(folder.spans[run])
         latencies = {number: timeline.round_latency(spans) for number, spans in rounds.items()}
         metrics = [metric for metric in folder.metrics.get(run, ()) if metric.round <= len(rounds)]
         summary = summarise(
@@ -96,6 +105,7 @@ def _outcome(folder: Folder, run: str, label: str) -> Outcome:
         accuracies=accuracies_by_round(metrics),
         metrics=metrics,
         clients=_clients(named, rounds, latencies, paths, folder.servers),
+        changes=[span for span in folder.spans[run] if span.stage in CHANGES],
         predicted=_predicted(fields),
     )
 

@@ -29,7 +29,7 @@ def build(
         "runtime": runtime,
         "testbed": testbed,
         "seed": seed,
-        "host": {**asdict(host), "notes": list(host.notes)},
+        "host": {**asdict(host), "notes": list(host.notes), "disturbances": list(host.disturbances)},
         "verdict": _verdict(verdict),
         "algorithms": {summary.run: _algorithm(summary) for summary in summaries},
     }

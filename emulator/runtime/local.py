@@ -5,16 +5,14 @@ import secrets
 import sys
 from pathlib import Path
 
-from emulator.bus.controller import Controller
 from emulator.errors import DeadlineExceeded, InputError, NodeFailure
 from emulator.plan import Plan
 from emulator.profiles import HUB
+from emulator.runtime.follow import HUB_SECONDS, follow
 from emulator.runtime.process import environment
 from emulator.runtime.processes import Processes
-from emulator.runtime.watch import Observer, Outcome, Watch
+from emulator.runtime.watch import Observer, Outcome
 from emulator.system import single_threaded
-
-HUB_SECONDS = 30.0
 
 
 async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
@@ -29,18 +27,25 @@ async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
     token = secrets.token_hex(16)
     async with Processes(logs) as processes:
         address = await start_hub(processes, plan, token)
-        controller = Controller(address, token, observer.entry)
-        try:
-            await controller.connect(HUB_SECONDS)
+
+        async def start_nodes() -> None:
             for node in plan.nodes:
                 await processes.start(
                     node.name,
                     [sys.executable, "-m", "emulator.runtime.process"],
                     {**environment(address, node.name, token), **single_threaded()},
                 )
-            return await Watch(plan, controller, processes, observer).until_done()
-        finally:
-            controller.close()
+
+        return await follow(
+            plan,
+            processes,
+            observer,
+            start_nodes,
+            address=address,
+            token=token,
+            runtime="local",
+            folder=logs.parent,
+        )
 
 
 async def start_hub(processes: Processes, plan: Plan, token: str, host: str = "127.0.0.1") -> str:

@@ -82,10 +82,11 @@ class Processes:
         how = f"exit status {code}"
         if code is not None and code < 0:
             how = f"killed by {signal.Signals(-code).name}"
-        lines = self.log(name).read_text(encoding="utf-8", errors="replace").split("\n")
-        last = " | ".join(line.strip() for line in lines if line.strip()).split(" | ")[-LAST_LINES:]
-        said = f"; its last lines: {' | '.join(last)}" if last != [""] else "; it said nothing"
-        return f"{name} died: {how}{said}"
+        return f"{name} died: {how}; {last_words(self.log(name).read_text(encoding='utf-8', errors='replace'))}"
+
+    def why_silent(self, name: str) -> str:
+        """A process that does not answer: nothing more is known."""
+        return "stopped, or starved of CPU"
 
     async def limit(self) -> None:
         """Processes have no limits but those that they set themselves."""
@@ -97,6 +98,12 @@ class Processes:
     def log(self, name: str) -> Path:
         """Where the process's output goes."""
         return self._logs / f"{name}.log"
+
+
+def last_words(log: str) -> str:
+    """The last lines of what a node said, in one."""
+    lines = [line.strip() for line in log.split("\n") if line.strip()][-LAST_LINES:]
+    return f"its last lines: {' | '.join(lines)}" if lines else "it said nothing"
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

@@ -19,7 +19,8 @@ def load(name: str) -> Program:
     module_name, _, attribute = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.insert(0, here)
+        # Python's safe path: what is installed, such as in an image, comes before what lies in the current folder.
+        sys.path.insert(len(sys.path) if sys.flags.safe_path else 0, here)
     try:
         module = importlib.import_module(module_name)
     except Exception as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from emulator.bus.controller import Controller, Event
+from emulator.change import told
 from emulator.errors import DeadlineExceeded, NodeFailure
 from emulator.plan import Plan
 
@@ -31,7 +32,13 @@ class Outcome:
     hub_priority: str | None
     """None: the hub ran at raised priority; else why not."""
     notes: list[str] = field(default_factory=list)
-    """What was refused on the way, one line each."""
+    """What the reader of the result must know: what was refused or changed on the way, one line each."""
+    hosts: int = 1
+    """How many hosts the nodes were on."""
+    clock_error: float = 0.0
+    """Seconds by which a node's clock may have been off the hub's."""
+    disturbances: list[str] = field(default_factory=list)
+    """What was done to the nodes from outside, one line each."""
 
 
 class Homes(Protocol):
@@ -42,6 +49,9 @@ class Homes(Protocol):
 
     def obituary(self, name: str) -> str:
         """How the home of `name` ended, and the last it said, in one line."""
+
+    def why_silent(self, name: str) -> str:
+        """Why `name` may not be heard of, while its home has not ended."""
 
     async def limit(self) -> None:
         """Every node is ready for its first run: put it under the limits that its start-up is not to feel."""
@@ -63,6 +73,8 @@ class Watch:
         self._started = False
         self._since = time.monotonic()
         self._notes: list[str] = []
+        self._hosts: set[str] = set()
+        self._clock_error = 0.0
 
     async def until_done(self) -> Outcome:
         """Returns when the last run is done. Raises the first failure, naming the node and where to read on."""
@@ -84,7 +96,7 @@ class Watch:
         finally:
             event.cancel()
             exit_.cancel()
-        return Outcome(self._controller.hub_priority, self._notes)
+        return Outcome(self._controller.hub_priority, self._notes, max(1, len(self._hosts)), self._clock_error)
 
     def _remaining(self) -> float:
         """Seconds until the deadline in force; raises when it is past."""
@@ -106,6 +118,7 @@ class Watch:
                     self._go_on()
                     self._controller.ready()
             case "done":
+                self._note_clock(event)
                 self._missing.discard(event.node)
                 if not self._missing:
                     self._go_on()
@@ -113,13 +126,19 @@ class Watch:
                 raise self._failure(event)
             case "silent":
                 raise NodeFailure(
-                    f"{event.node} has been silent for {event.fields['seconds']:.0f} s: stopped, or starved of CPU "
-                    f"(deadlines.silence)"
+                    f"{event.node} has been silent for {event.fields['seconds']:.0f} s: "
+                    f"{self._homes.why_silent(event.node)} (deadlines.silence)"
                 )
+            case "changed":
+                self._notes += told(event.node, event.fields)
             case "refused" | "bad frame" | "unreceived":
                 self._notes.append(f"{event.name} from {event.node}: {event.fields['reason']}")
             case _:
                 pass
+
+    def _note_clock(self, event: Event) -> None:
+        self._hosts.add(event.fields["host"])
+        self._clock_error = max(self._clock_error, event.fields["clock_error"])
 
     def _go_on(self) -> None:
         """All nodes are ready for the next run, and done with the one before, if there was one."""

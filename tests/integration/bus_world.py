@@ -55,6 +55,7 @@ def make_plan(
     """A plan of equal nodes, named as given: 'server' is the server, all others are clients."""
     device = DeviceProfile(name="board", training="unlimited", memory="unlimited", source="a test")
     link = LinkProfile(
+        name="wire",
         source="a test",
         up=Channel(**{"rate": "unlimited"} | (up or {})),
         down=Channel(**{"rate": "unlimited"} | (down or {})),
@@ -246,6 +247,7 @@ class Joined:
 
     def _receive(self, header: Header, frames: list[zmq.Frame]) -> None:
         if header.kind is Kind.START:
+            self.welcome = header.fields["node"]
             self.node = BusNode(self.endpoint, self.welcome, header.fields)
             self._starts.put_nowait(self.node)
         elif header.kind is Kind.END:

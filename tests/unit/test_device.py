@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.device import HEADROOM, check_scale, least_scale, shares, slowdown, stretched
+from emulator.device import (
+    HEADROOM,
+    LEAST_CEILING,
+    check_scale,
+    cpu_ceilings,
+    due,
+    least_scale,
+    shares,
+    slowdown,
+    stretched,
+)
 from emulator.errors import InputError
 from tests.tolerance import assert_close
 
@@ -87,3 +97,61 @@ def test_the_scale_that_a_refusal_names_is_accepted(needed: dict[str, float], sc
         assert named is not None
         assert float(named[1]) > scale
         check_scale(needed, float(named[1]), on_cores)
+
+
+slows = st.floats(0.1, 1e4)
+times = st.floats(0, 1e3)
+changes = st.lists(st.tuples(times, slows), max_size=5).map(sorted)
+
+
+@given(times, st.floats(0, 100), slows)
+def test_without_a_change_a_stage_is_due_as_stretched(start: float, cpu: float, slow: float) -> None:
+    assert due(start, cpu, [(0, slow)]) == start + stretched(cpu, slow)
+
+
+@given(times, st.floats(0, 100), slows, slows)
+def test_a_change_at_its_start_or_before_counts_as_if_it_had_always_been(
+    start: float, cpu: float, before: float, after: float
+) -> None:
+    assert_close(due(start, cpu, [(0, before), (start, after)]), start + stretched(cpu, after), what="due")
+
+
+def test_a_change_in_between_is_felt_by_what_is_left() -> None:
+    # One of two CPU seconds is done by 4 s; the other one takes the new device ten times as long.
+    assert due(0, 2, [(0, 4), (4, 10)]) == 14
+    assert due(0, 2, [(0, 4), (4, 1)]) == 5
+    assert due(0, 2, [(0, 4), (8, 1)]) == 8  # too late
+
+
+@given(times, st.floats(0, 50), st.floats(0, 50), slows, changes)
+def test_work_in_two_parts_is_due_as_in_one(
+    start: float, first: float, second: float, slow: float, more: list[tuple[float, float]]
+) -> None:
+    slowdowns = [(0.0, slow), *more]
+    in_two = due(due(start, first, slowdowns), second, slowdowns)
+    assert_close(in_two, due(start, first + second, slowdowns), relative=1e-6, what="due")
+
+
+@given(times, st.floats(0.001, 50), slows, changes)
+def test_more_speed_at_any_time_is_never_later(
+    start: float, cpu: float, slow: float, more: list[tuple[float, float]]
+) -> None:
+    slowdowns = [(0.0, slow), *more]
+    faster = [(at, slow / 2) for at, slow in slowdowns]
+    assert due(start, cpu, faster) <= due(start, cpu, slowdowns) + 1e-9
+
+
+def test_a_ceiling_is_relative_to_the_fastest_device_with_a_limit() -> None:
+    devices = {"fast": 80 * GFLOP, "slower": 60 * GFLOP, "slow": 4 * GFLOP, "host": math.inf}
+    assert cpu_ceilings(devices) == {"fast": 1.0, "slower": 0.75, "slow": LEAST_CEILING, "host": 1.0}
+    assert cpu_ceilings({}) == {}
+
+
+@given(
+    st.dictionaries(st.text("abc", min_size=1), st.floats(1e8, 1e13) | st.just(math.inf)), st.floats(1e9, 1e11), cores
+)
+def test_a_ceiling_leaves_a_device_what_it_takes(devices: dict[str, float], core: float, on_cores: int) -> None:
+    needed = shares(devices, core)
+    scale = least_scale(needed, on_cores)
+    for name, ceiling in cpu_ceilings(devices).items():
+        assert needed[name] / scale <= ceiling * (1 + 1e-9)

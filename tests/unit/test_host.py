@@ -1,10 +1,10 @@
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from emulator import host
+from emulator.cgroup import Bandwidth
 from emulator.errors import EdgebedError
 
 
@@ -61,25 +61,8 @@ def test_a_failed_measurement_is_one_line(cache: Path, monkeypatch: pytest.Monke
         host.this_host()
 
 
-@pytest.mark.parametrize(
-    ("files", "cores"),
-    [
-        ({"cpu.max": "150000 100000\n"}, 1.5),
-        ({"cpu.max": "max 100000\n"}, sys.maxsize),
-        ({"cpu/cpu.cfs_quota_us": "20000\n", "cpu/cpu.cfs_period_us": "10000\n"}, 2.0),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, sys.maxsize),
-        ({"cpu.max": "nonsense"}, sys.maxsize),
-        ({}, sys.maxsize),
-    ],
-)
-def test_a_containers_quota_is_read(files: dict[str, str], cores: float, tmp_path: Path) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert host._cpu_quota(tmp_path) == cores
-
-
-def test_a_quota_leaves_whole_cores_and_at_least_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "CGROUPS", tmp_path)
-    (tmp_path / "cpu.max").write_text("50000 100000\n")
+def test_a_quota_leaves_whole_cores_and_at_least_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host.cgroup, "bandwidth", lambda: Bandwidth(0.05, 0.1))
     assert host._usable_cores() == 1
+    monkeypatch.setattr(host.cgroup, "bandwidth", lambda: None)
+    assert host._usable_cores() >= 1

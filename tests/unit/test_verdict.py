@@ -155,3 +155,42 @@ def test_several_runs_are_as_good_as_their_worst() -> None:
     assert combine({"psl": good}) == good
     with pytest.raises(ValueError, match="no verdict"):
         combine({})
+
+
+def test_nodes_on_several_hosts_are_judged_by_how_well_their_clocks_are_known() -> None:
+    def on(hosts: int, error: float) -> Verdict:
+        return judge([stage(0, 1, 1)], replace(IDLE, hosts=hosts, clock_error=error, time_scale=2.0))
+
+    assert "clock_error" not in names(on(hosts=1, error=0.0))
+    assert named(on(hosts=2, error=0.003), "clock_error").ok
+    failed = named(on(hosts=3, error=0.005), "clock_error")
+    assert (failed.ok, failed.value, failed.unit) == (False, 0.0025, "s")
+    assert "the clocks of 3 hosts" in failed.reason
+
+
+def test_a_quota_is_judged_by_the_node_furthest_from_its_share() -> None:
+    def computed(node: str, start: float, promised: float, taken: float) -> Span:
+        return replace(stage(start, start + taken, start + promised, mode="quota"), node=node)
+
+    exact = [computed("a", start, 0.1, 0.1) for start in (0, 1, 2)]
+    slow = [computed("b", start, 0.1, 0.125) for start in (0, 1, 2)]
+    verdict = judge([*exact, *slow], IDLE)
+    for name in ("cpu_share", "cpu_share_run"):
+        check = named(verdict, name)
+        assert check.value == pytest.approx(0.2)
+        assert check.reason == f"b: {BUSY}"
+    assert named(judge(exact, IDLE), "cpu_share").ok
+    assert named(judge(exact, IDLE), "cpu_share_run").ok
+
+
+def test_short_stages_count_for_the_run_alone() -> None:
+    short = [stage(start, start + 0.02, start + 0.01, mode="quota") for start in (0, 1, 2)]
+    assert "cpu_share" not in names(judge(short, IDLE))
+    assert named(judge(short, IDLE), "cpu_share_run").value == pytest.approx(0.5)
+    assert not {"cpu_share", "cpu_share_run"} & set(names(judge([stage(0, 1, 1)], IDLE)))
+
+
+def test_what_was_done_to_the_nodes_is_the_likeliest_cause() -> None:
+    facts = HostFacts(cores=2, cores_wanted=9, disturbances=["a was paused for 3.1 s", "b was paused for 1.0 s"])
+    assert judge([stage(0, 2, 1)], facts).checks[0].reason == "a was paused for 3.1 s; b was paused for 1.0 s"
+    assert judge([stage(0, 1, 1)], facts).valid

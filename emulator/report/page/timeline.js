@@ -118,6 +118,14 @@ class Timeline {
       pen.stroke();
     }
     pen.setLineDash([]);
+    pen.strokeStyle = pen.fillStyle = this.ink;
+    for (const change of this.data.changes || []) {
+      const x = this.x(change.at);
+      if (x < SIDE || x > this.width) continue;
+      pen.fillRect(x - 1, HEAD - 8, 2, this.height);
+      pen.textAlign = x > this.width / 2 ? "right" : "left";
+      pen.fillText(` ${change.node} changed `, x, HEAD - 3);
+    }
   }
 
   names(pen) {
@@ -184,6 +192,9 @@ class Timeline {
 
   point(event) {
     if (!this.data || event.buttons) return;
+    const pointed = event.clientX - this.canvas.getBoundingClientRect().x;
+    const change = (this.data.changes || []).find((one) => Math.abs(this.x(one.at) - pointed) < 4);
+    if (change) return say(`${change.node}: ${change.detail}`, event.clientX, event.clientY);
     const i = this.at(event);
     say(i === null ? "" : this.words(i), event.clientX, event.clientY);
   }

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from emulator import verdict
 from emulator.report import files, html
 from emulator.report.folder import read
+from emulator.timeline import Span
 from tests.made_runs import make_run
 
 
@@ -154,6 +156,20 @@ def test_what_was_predicted_goes_below_what_was_measured(tmp_path: Path) -> None
     assert (data["predicted"]["start"], data["predicted"]["length"]) == ([data["rounds"][1]], [40_000])
 
 
+def test_what_was_changed_while_it_ran_is_told_and_marked(tmp_path: Path) -> None:
+    make_run(tmp_path, algorithms=("psl",), rounds=2)
+    second = next(span for span in read(tmp_path).spans["psl"] if span.round == 2)
+    at = second.start + 0.01
+    change = Span("psl", 2, "client-1", "link_change", at, at, off_clock=True, detail="wifi-5 -> lte (up 7.6 Mbit/s)")
+    with (tmp_path / files.TIMELINE).open("a") as timeline:
+        timeline.write(json.dumps(change.to_fields()) + "\n")
+    page = html.page([read(tmp_path)])
+    assert re.search(r"psl, round 2, \d+ ms: client-1: wifi-5 -> lte \(up 7.6 Mbit/s\)", text_of(page))
+    (packed,) = re.findall(r'id="timeline-0">([^<]*)</script>', page)
+    data = json.loads(gzip.decompress(base64.b64decode(packed)))
+    assert data["changes"] == [{"at": data["rounds"][1] + 10_000, "node": "client-1", "detail": change.detail}]
+
+
 def test_runs_are_compared_on_one_page(tmp_path: Path) -> None:
     folders = [make_run(tmp_path / name, rounds=4, late=late) for name, late in (("idle", 0.0), ("busy", 0.05))]
     out = html.make(folders, tmp_path / "both.html")
@@ -170,3 +186,8 @@ def test_texts_of_the_user_are_no_markup(tmp_path: Path, name: str) -> None:
     page = page_of(tmp_path)
     assert name in text_of(page)
     assert name not in page
+
+
+def test_every_check_there_is_is_explained() -> None:
+    source = Path(verdict.__file__).read_text(encoding="utf-8")
+    assert set(re.findall(r'_check\("(\w+)"', source)) == set(html.CHECKS)

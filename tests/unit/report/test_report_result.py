@@ -26,6 +26,9 @@ def test_the_result_keeps_to_the_contract() -> None:
         "time_scale": 2.0,
         "hub_priority": None,
         "notes": ["hand-made"],
+        "disturbances": [],
+        "hosts": 1,
+        "clock_error": 0.0,
     }
     assert built["verdict"]["valid"] is True
     assert built["verdict"]["checks"][0] == {

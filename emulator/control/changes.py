@@ -1,0 +1,81 @@
+"""Changes of a running testbed: checked, carried out one after the other, and each either in force or not at all."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from emulator.bus.controller import Controller
+from emulator.control.references import Words, after, whole
+from emulator.control.state import State
+from emulator.control.words import Change
+from emulator.device import check_scale, share
+from emulator.errors import InputError, nearest
+from emulator.profiles import DeviceProfile, LinkProfile
+
+OnDevice = Callable[[str, float], Awaitable[None]]
+"""`on_device(node, cores)`: what the runtime does when a node's device is about to take so many cores of this host."""
+OnLink = Callable[[str, LinkProfile], Awaitable[None]]
+"""`on_link(node, link)`: what the runtime does when a node is about to get another link."""
+
+
+class UnknownNodeError(InputError):
+    """The testbed has no node of that name."""
+
+
+class Changes:
+    """What may be changed of the nodes in `state`, through `controller`."""
+
+    def __init__(
+        self, state: State, controller: Controller, on_device: OnDevice | None = None, on_link: OnLink | None = None
+    ) -> None:
+        self._state = state
+        self._controller = controller
+        self._on_device = on_device
+        self._on_link = on_link
+        # Figures are changed on top of those in force: nobody is to change them in between.
+        self._one_at_a_time = asyncio.Lock()
+
+    def known(self, node: str) -> str:
+        """`node`; raises `UnknownNodeError` with the nearest name."""
+        if node not in self._state.nodes:
+            raise UnknownNodeError(f"the testbed has no node '{node}'{nearest(node, self._state.nodes)}")
+        return node
+
+    async def apply(self, node: str, profile: Words) -> Change:
+        """Give `node` a whole profile, of a link or of a device.
+
+        Raises `InputError` for what a file could not say either, and for a device that is too fast for this host; else
+        as `Controller.change` and the runtime do.
+        """
+        async with self._one_at_a_time:
+            self.known(node)
+            new = whole(profile)
+            return await self._carry_out(node, *((new, None) if isinstance(new, LinkProfile) else (None, new)))
+
+    async def alter(self, node: str, link: Words | None, device: Words | None) -> Change:
+        """Change some figures of a node's link, of its device, or both. Raises as `apply` does."""
+        async with self._one_at_a_time:
+            now = self._state.nodes[self.known(node)]
+            if link is None and device is None:
+                raise InputError("nothing to change: give a link, a device, or both")
+            return await self._carry_out(node, after(now.link, link), after(now.device, device))
+
+    async def _carry_out(self, node: str, link: LinkProfile | None, device: DeviceProfile | None) -> Change:
+        """Have the runtime do its part of the change, then the hub; whatever fails, what was done is undone."""
+        plan, before = self._state.plan, self._state.nodes[node]
+        if device is not None:
+            check_scale({node: share(device.training, plan.core_flops)}, plan.scale, plan.cores)
+        async with contextlib.AsyncExitStack() as undo:
+            if device is not None and self._on_device is not None:
+                await self._on_device(node, self._cores(device))
+                undo.push_async_callback(self._on_device, node, self._cores(before.device))
+            if link is not None and self._on_link is not None:
+                await self._on_link(node, link)
+                undo.push_async_callback(self._on_link, node, before.link)
+            event = await self._controller.change(node, link=link, device=device)
+            undo.pop_all()
+        return Change(node=node, **{key: event.fields[key] for key in ("run", "round", "at", "details")})
+
+    def _cores(self, device: DeviceProfile) -> float:
+        """The cores of this host that `device` takes at the testbed's time scale."""
+        return share(device.training, self._state.plan.core_flops) / self._state.plan.scale

@@ -1,0 +1,71 @@
+"""The links and devices that a change speaks of: a shipped profile's name, some keys of a file, or all of them."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from emulator import library
+from emulator.change import altered, checked
+from emulator.errors import InputError, nearest
+from emulator.profiles import DeviceProfile, LinkProfile, Profile
+
+MODELS: dict[str, type[LinkProfile] | type[DeviceProfile]] = {"links": LinkProfile, "devices": DeviceProfile}
+KIND_OF_KEY = {"up": "links", "down": "links", "training": "devices", "memory": "devices"}
+"""Keys that only one kind of file has."""
+
+P = TypeVar("P", bound=Profile)
+Words = str | Mapping[str, Any]
+"""A shipped profile's name, or keys of a file."""
+
+
+def whole(words: Words) -> LinkProfile | DeviceProfile:
+    """The profile that `words` name, or are. Raises `InputError` as for a file, but for its line."""
+    model = MODELS[kind_of(words)]
+    return named(model, words) if isinstance(words, str) else checked(model, words)
+
+
+def after(profile: P, words: Words | None) -> P | None:
+    """What `words` make of `profile`; None: they say nothing. Raises `InputError` as for a file, but for its line."""
+    if words is None:
+        return None
+    return named(type(profile), words) if isinstance(words, str) else altered(profile, words)
+
+
+def named(model: type[P], name: str) -> P:
+    """The shipped profile of that name."""
+    if is_path(name):
+        raise InputError(f"'{name}' is a file: send what it says")
+    return library.load(model, name)
+
+
+def to_send(reference: str) -> str | dict[str, Any]:
+    """`reference` in words for a testbed that may not see the user's files: of a file, all that it says, checked.
+
+    Raises `InputError` naming the file, its line and key.
+    """
+    if not is_path(reference):
+        kind_of(reference)
+        return reference
+    path, document = library.read("links", reference)
+    model = MODELS[kind_of(document.data, str(path))]
+    return library.check(document, model, path.stem).model_dump(mode="json")
+
+
+def kind_of(words: Words, what: str = "the profile") -> str:
+    """'links' or 'devices'."""
+    if isinstance(words, str):
+        known = {kind: library.names(kind) for kind in MODELS}
+        kinds = [kind for kind, names in known.items() if words in names]
+        if not kinds:
+            raise InputError(
+                f"unknown profile '{words}'{nearest(words, [name for one in known.values() for name in one])}"
+            )
+        return kinds[0]
+    for key, kind in KIND_OF_KEY.items():
+        if key in words:
+            return kind
+    raise InputError(f"{what}: neither a link nor a device: it has none of the keys {', '.join(KIND_OF_KEY)}")
+
+
+def is_path(reference: str) -> bool:
+    """Whether it means a file, not a shipped name."""
+    return "/" in reference or reference.endswith((".yaml", ".yml"))

@@ -1,0 +1,112 @@
+"""What is known of a running testbed."""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from emulator.bus.controller import Event
+from emulator.control.feed import Feed
+from emulator.control.rounds import Rounds
+from emulator.control.words import NodeState, NodeView, Status
+from emulator.plan import SERVER_ROLES, NodePlan, Plan
+from emulator.profiles import HUB, DeviceProfile, LinkProfile
+
+_STATES: dict[str, NodeState] = {
+    "registered": "registered", "ready": "ready", "done": "done", "failed": "failed", "silent": "silent",
+}  # fmt: skip
+
+
+class State:
+    """Is told all that the controller hears, and keeps what is asked for."""
+
+    def __init__(self, plan: Plan, runtime: str, folder: Path) -> None:
+        self.plan = plan
+        self.feed = Feed()
+        self.nodes: dict[str, NodePlan] = {node.name: node for node in plan.nodes}
+        """As they are now, with the changes in force."""
+        self._runtime = runtime
+        self._folder = folder
+        self._states: dict[str, NodeState] = dict.fromkeys(self.nodes, "expected")
+        self._reasons: dict[str, str] = {}
+        self._done: list[str] = []
+        self._run: str | None = None
+        self._rounds = Rounds()
+        self._accuracies: dict[str, float] = {}
+        self._evaluated = 0
+
+    # -- what it is told
+
+    def entry(self, fields: dict[str, Any]) -> None:
+        """A span or metric that a node noted."""
+        if fields["run"] != self._run:
+            return
+        if "stage" in fields:
+            self._rounds.note(fields)
+        elif fields["name"] == "accuracy":
+            if fields["round"] != self._evaluated:
+                self._evaluated = fields["round"]
+                self._accuracies.clear()
+            self._accuracies[fields["node"]] = fields["value"]
+
+    def event(self, event: Event) -> None:
+        """What the hub says of a node, or of a run."""
+        name, node, fields = event.name, event.node, event.fields
+        if name == "started":
+            self._run, self._rounds, self._evaluated = fields["run"], Rounds(), 0
+            self._accuracies.clear()
+            self._states = dict.fromkeys(self.nodes, "running")
+        elif name == "finished":
+            self._done.append(fields["run"])
+            self._rounds.finish()
+            self._run = None
+            if len(self._done) == len(self.plan.runs):
+                self._states = dict.fromkeys(self.nodes, "done")
+        elif name == "changed":
+            link = LinkProfile.model_validate(fields["link"])
+            device = DeviceProfile.model_validate(fields["device"])
+            self.nodes[node] = self.nodes[node].model_copy(update={"link": link, "device": device})
+        elif name in _STATES and node in self.nodes:
+            self._states[node] = _STATES[name]
+            if name == "failed":
+                self._reasons[node] = fields["error"]
+            elif name == "silent":
+                self._reasons[node] = f"silent for {fields['seconds']:.0f} s"
+        about = {} if node == HUB else {"node": node}
+        self.feed.publish({"event": name, **about, **fields})
+
+    # -- what it is asked
+
+    def status(self) -> Status:
+        """The testbed and its current run."""
+        runs = [run.name for run in self.plan.runs]
+        busy = {
+            name: seconds for name, seconds in self._rounds.busy().items() if self.nodes[name].role not in SERVER_ROLES
+        }
+        return Status(
+            experiment=self.plan.experiment,
+            testbed=self.plan.testbed,
+            runtime=self._runtime,
+            folder=str(self._folder),
+            time_scale=self.plan.scale,
+            runs_done=self._done,
+            runs_left=[run for run in runs if run not in self._done and run != self._run],
+            run=self._run,
+            round=self._rounds.current,
+            last_round=self._rounds.last,
+            round_latency_s=self._rounds.latency(),
+            slowest=max(busy, key=lambda name: busy[name], default=None),
+            accuracy=statistics.fmean(self._accuracies.values()) if self._accuracies else None,
+        )
+
+    def node(self, name: str) -> NodeView:
+        """A node as it is now."""
+        node = self.nodes[name]
+        return NodeView(
+            name=name,
+            role=node.role,
+            state=self._states[name],
+            reason=self._reasons.get(name, ""),
+            device=node.device,
+            link=node.link,
+            busy_s=self._rounds.busy().get(name),
+        )

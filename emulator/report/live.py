@@ -1,0 +1,74 @@
+"""What a running testbed looks like: a few lines on its run, and a table of its nodes."""
+
+import sys
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from emulator.control.words import NodeView, Status
+from emulator.profiles import Channel
+from emulator.report import text
+from emulator.report.table import console
+from emulator.units import RATE, SHARE, TIME, show
+
+DIGITS = 3
+
+
+def show_status(status: Status, nodes: Sequence[NodeView]) -> None:
+    """Print both on standard output."""
+    shown = console(sys.stdout)
+    shown.print(Text("\n".join(headline(status))))
+    shown.print(table(nodes))
+
+
+def headline(status: Status) -> list[str]:
+    """The testbed, where its runs are, and what the last whole round was like."""
+    left = f"; then {', '.join(status.runs_left)}" if status.runs_left else ""
+    done = f"; done: {', '.join(status.runs_done)}" if status.runs_done else ""
+    doing = f"{status.run}, round {status.round}" if status.run else "no run at the moment"
+    lines = [
+        f"{status.experiment} on testbed {status.testbed}, {status.runtime} runtime, "
+        f"time scale {status.time_scale:g}: {status.folder}",
+        f"{doing}{left}{done}",
+    ]
+    if status.round_latency_s is not None:
+        slowest = f", {status.slowest} busy longest" if status.slowest else ""
+        lines.append(f"round {status.last_round}: {text.seconds(status.round_latency_s)}{slowest}")
+    if status.accuracy is not None:
+        lines.append(f"accuracy {text.share(status.accuracy)}")
+    return lines
+
+
+def table(nodes: Sequence[NodeView]) -> Table:
+    """One row a node."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False, caption_justify="left")
+    made.caption = "busy: emulated time of the last whole round in which it computed, sent or was being sent to."
+    made.caption_style = ""
+    for head in ("node", "state", "busy", "device", "link", "up", "down", "delay", "loss"):
+        made.add_column(head, justify="right" if head == "busy" else "left", overflow="fold")
+    for node in nodes:
+        state = Text(node.state, "bold red" if node.state in ("failed", "silent") else "")
+        made.add_row(
+            Text(node.name),
+            state.append(f": {node.reason}" if node.reason else ""),
+            "-" if node.busy_s is None else text.seconds(node.busy_s),
+            Text(node.device.name),
+            Text(node.link.name),
+            show(node.link.up.rate, RATE, DIGITS),
+            show(node.link.down.rate, RATE, DIGITS),
+            _both(_delay(node.link.up), _delay(node.link.down)),
+            _both(show(node.link.up.loss, SHARE, DIGITS), show(node.link.down.loss, SHARE, DIGITS)),
+        )
+    return made
+
+
+def _delay(channel: Channel) -> str:
+    jitter = f" ± {show(channel.jitter, TIME, DIGITS)}" if channel.jitter else ""
+    return show(channel.delay, TIME, DIGITS) + jitter
+
+
+def _both(up: str, down: str) -> str:
+    """The figures of both directions, said once where they are the same."""
+    return up if up == down else f"{up} up, {down} down"
