@@ -9,7 +9,8 @@ from typing import Any
 
 import vl_convert
 
-from emulator.report import files, palette
+from emulator.page import palette
+from emulator.report import files
 from emulator.report.figures import Figure
 
 FONT = "Helvetica, Arial, Liberation Sans, sans-serif"

@@ -3,36 +3,24 @@
 import base64
 import gzip
 import json
-import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
+from emulator.lanes import MICROSECONDS, view
+from emulator.page import ours, palette, render
 from emulator.profiles import Channel, DeviceProfile, LinkProfile, NodeSpec
-from emulator.report import files, palette, text
+from emulator.report import files, text
 from emulator.report.answer import answer
 from emulator.report.drawing import inline_svg
 from emulator.report.figures import figures
 from emulator.report.folder import Folder, read
-from emulator.report.lanes import MICROSECONDS, view
 from emulator.report.outcome import Outcome, outcomes
 from emulator.timeline import Span
 from emulator.units import RATE, SIZE, THROUGHPUT, TIME, show
 from emulator.verdict import Check, Unit
 
-PAGE = Environment(
-    loader=PackageLoader("emulator.report", "page"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-PAGE.filters["unbroken"] = lambda text: re.sub(r"(?<=\d) (?=(?:us|ms|s|h)\b|%)", "\u00a0", text)
-"""Keeps numbers and their units on one line."""
 SIGNS = {"VALID": "\u2713", "INVALID": "\u2717", "FAILED": "\u2717"}
 MEANINGS = {
     "VALID": "The emulation kept within its limits: the latencies below can be believed.",
@@ -68,20 +56,15 @@ def page(folders: Sequence[Folder]) -> str:
     """The text of the page."""
     found = outcomes(folders)
     nodes = {node: what for folder in folders for node, what in hardware(folder).items()}
-    return PAGE.get_template("report.html.j2").render(
+    return render(
+        "report.html.j2",
         title=_title(folders),
         subtitle=_subtitle(folders),
-        light=_ours(palette.css(dark=False)),
-        dark=_ours(palette.css(dark=True)),
-        style=_asset("style.css"),
-        tip_js=_asset("tip.js"),
-        timeline_js=_asset("timeline.js"),
-        report_js=_asset("report.js"),
         banners=[_banner(folder) for folder in folders],
         answer=answer(found, nodes) if found else None,
         caution=next((CAUTIONS[folder.word] for folder in folders if folder.word in CAUTIONS), None),
         table=_table(found),
-        figures=[(figure, _ours(inline_svg(figure))) for figure in figures(found)],
+        figures=[(figure, ours(inline_svg(figure))) for figure in figures(found)],
         stage_colours=json.dumps(_stage_colours(found)),
         timelines=[
             {"id": f"timeline-{place}", "label": outcome.label, "packed": _packed(_timeline(outcome))}
@@ -90,15 +73,6 @@ def page(folders: Sequence[Folder]) -> str:
         parts=[_part(folder, [one for one in found if one.folder is folder]) for folder in folders],
         version=version("edgebed"),
     )
-
-
-def _ours(markup: str) -> Markup:
-    """What is not to be escaped: made here, with every text from outside escaped already."""
-    return Markup(markup)  # noqa: S704
-
-
-def _asset(name: str) -> Markup:
-    return _ours((Path(__file__).parent / "page" / name).read_text(encoding="utf-8"))
 
 
 def _title(folders: Sequence[Folder]) -> str:

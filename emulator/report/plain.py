@@ -8,7 +8,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from emulator.report import palette, text
+from emulator.page import palette
+from emulator.report import text
 from emulator.report.answer import answer
 from emulator.report.figures.parts import stage_name
 from emulator.report.folder import Folder

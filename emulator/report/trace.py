@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from emulator.lanes import MICROSECONDS, Lane, lanes_of
 from emulator.report import files
 from emulator.report.folder import Folder
-from emulator.report.lanes import MICROSECONDS, Lane, lanes_of
 from emulator.timeline import Span
 
 

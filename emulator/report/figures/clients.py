@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from emulator.report import palette, text
+from emulator.page import palette
+from emulator.report import text
 from emulator.report.figures.parts import (
     ROW,
     WIDTH,

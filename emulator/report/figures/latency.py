@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from emulator.report import palette, text
+from emulator.page import palette
+from emulator.report import text
 from emulator.report.figures.parts import (
     ROW,
     Figure,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulator.critical_path import OVERHEAD
-from emulator.report import palette
+from emulator.page import palette
 from emulator.report.outcome import Outcome
 
 Spec = dict[str, Any]

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from emulator.errors import InputError
-from emulator.report import drawing, files, palette
+from emulator.page import palette
+from emulator.report import drawing, files
 from emulator.report.figures import Figure, figures
 from emulator.report.figures.parts import MOST_POINTS, thinned
 from emulator.report.folder import read

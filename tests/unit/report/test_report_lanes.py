@@ -3,9 +3,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from emulator.critical_path import critical_path
+from emulator.lanes import Lane, lanes_of, view
 from emulator.report import trace
 from emulator.report.folder import read
-from emulator.report.lanes import Lane, lanes_of, view
 from emulator.timeline import Span
 from tests.made_runs import make_run
 
