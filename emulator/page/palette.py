@@ -52,6 +52,11 @@ def stages(seen: Iterable[str]) -> dict[str, str]:
     return {**colours, **{name: colour for name, colour in STAGES.items() if name in names}}
 
 
+def custom_properties(seen: Iterable[str]) -> dict[str, str]:
+    """Of each stage the name of the custom property with its colour (see `css`)."""
+    return {stage: f"--c-{colour[1:]}" for stage, colour in stages(seen).items()}
+
+
 def css(*, dark: bool) -> str:
     """The colours of one scheme as CSS custom properties, named by those on white: `--c-0072b2` and so on."""
     return " ".join(f"--c-{light[1:]}: {on_dark if dark else light};" for light, on_dark in DARK.items())

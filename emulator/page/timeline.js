@@ -8,6 +8,7 @@ function colour(name) {
 }
 
 function duration(microseconds) {
+  if (!microseconds) return "0 s";
   if (microseconds < 1000) return microseconds.toFixed(0) + " us";
   if (microseconds < 1e6) return (microseconds / 1e3).toFixed(microseconds < 1e4 ? 1 : 0) + " ms";
   return (microseconds / 1e6).toFixed(microseconds < 1e7 ? 2 : 1) + " s";

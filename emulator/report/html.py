@@ -65,7 +65,7 @@ def page(folders: Sequence[Folder]) -> str:
         caution=next((CAUTIONS[folder.word] for folder in folders if folder.word in CAUTIONS), None),
         table=_table(found),
         figures=[(figure, ours(inline_svg(figure))) for figure in figures(found)],
-        stage_colours=json.dumps(_stage_colours(found)),
+        stage_colours=json.dumps(palette.custom_properties(_stages(found))),
         timelines=[
             {"id": f"timeline-{place}", "label": outcome.label, "packed": _packed(_timeline(outcome))}
             for place, outcome in enumerate(found)
@@ -164,10 +164,8 @@ def _packed(data: Mapping[str, Any]) -> str:
     return base64.b64encode(gzip.compress(plain, compresslevel=6, mtime=0)).decode()
 
 
-def _stage_colours(found: Sequence[Outcome]) -> dict[str, str]:
-    """Of each stage the name of the custom property with its colour."""
-    seen = {span.stage for outcome in found for spans in outcome.rounds.values() for span in spans}
-    return {stage: f"--c-{colour[1:]}" for stage, colour in palette.stages(seen).items()}
+def _stages(found: Sequence[Outcome]) -> set[str]:
+    return {span.stage for outcome in found for spans in outcome.rounds.values() for span in spans}
 
 
 # -- what was run, on what
