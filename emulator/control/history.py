@@ -48,6 +48,7 @@ class History:
         self._latency: dict[str, Curve] = {}
         self._accuracy: dict[str, Curve] = {}
         self._spans: dict[int, list[Span]] = {}
+        self._last = 1
         self._happened: deque[dict[str, Any]] = deque(maxlen=HAPPENED)
         self._number = 0
 
@@ -56,20 +57,19 @@ class History:
     def begin(self, run: str) -> None:
         """A run begins."""
         self._latency[run], self._accuracy[run] = Curve(), Curve()
-        self._spans = {}
+        self._spans, self._last = {}, 1
 
-    def span(self, fields: dict[str, Any], last: int | None) -> None:
-        """A span of the current run; `last` is the last round of which all is known."""
-        if fields.get("off_clock") or fields["round"] < 1:
-            return
-        for number in [number for number in self._spans if last is not None and number < last]:
-            del self._spans[number]
-        if last is None or fields["round"] >= last:
+    def span(self, fields: dict[str, Any]) -> None:
+        """A span of the current run."""
+        if not fields.get("off_clock") and fields["round"] >= self._last:
             self._spans.setdefault(fields["round"], []).append(Span.from_fields(fields))
 
-    def latency(self, run: str, number: int, seconds: float) -> None:
-        """A round is over."""
+    def whole(self, run: str, number: int, seconds: float) -> None:
+        """All is known of a round; those before it are not shown any more."""
         self._latency[run].add(number, seconds)
+        self._last = number
+        for earlier in [one for one in self._spans if one < number]:
+            del self._spans[earlier]
 
     def accuracy(self, run: str, number: int, value: float) -> None:
         """The mean over those who have evaluated the round so far."""

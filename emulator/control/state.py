@@ -46,7 +46,7 @@ class State:
             return
         if "stage" in fields:
             self._rounds.note(fields)
-            self.history.span(fields, self._rounds.last)
+            self.history.span(fields)
         elif fields["name"] == "accuracy":
             if fields["round"] != self._evaluated:
                 self._evaluated = fields["round"]
@@ -59,7 +59,7 @@ class State:
         name, node, fields = event.name, event.node, event.fields
         if name == "started":
             self._run, self._evaluated = fields["run"], 0
-            self._rounds = Rounds(whole=partial(self.history.latency, fields["run"]))
+            self._rounds = Rounds(whole=partial(self.history.whole, fields["run"]))
             self.history.begin(fields["run"])
             self._accuracies.clear()
             self._states = dict.fromkeys(self.nodes, "running")

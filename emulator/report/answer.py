@@ -92,10 +92,14 @@ def _against(outcome: Outcome, first: Outcome) -> str:
         return f"{time}."
     each, each_first = _time(outcome) / ours, _time(first) / theirs
     ratio = f"{_time(outcome) / _time(first):.2f} times as long"
-    return (
+    said = (
         f"{time}, {ratio}: {_count(ours, 'round')} against {theirs}, "
         f"of {text.seconds(each)} against {text.seconds(each_first)} each{_mostly(outcome, first)}."
     )
+    before = _tested_before(outcome)
+    if ours - before <= 1 or outcome.elapsed[before] > _time(first) * (1 + TIE):
+        return said
+    return f"{said} Accuracy was tested too rarely to tell the two apart: it may have reached it as early."
 
 
 def _mostly(outcome: Outcome, first: Outcome) -> str:
@@ -148,18 +152,20 @@ def _nearest(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _resolution(outcome: Outcome) -> list[str]:
-    tested = sorted(outcome.accuracies)
     rounds = outcome.rounds_to_target
-    if rounds is None or len(tested) < 2:
-        return []
-    before = max((number for number in tested if number < rounds), default=0)
-    if rounds - before <= 1:
+    if not rounds or rounds - (before := _tested_before(outcome)) <= 1:
         return []
     late = text.seconds(outcome.elapsed[rounds] - outcome.elapsed[before])
     return [
         f"Accuracy was tested every {rounds - before} rounds: a time to the target may be up to {late} later than the "
         "moment it was reached."
     ]
+
+
+def _tested_before(outcome: Outcome) -> int:
+    """The last round whose accuracy was tested, and was below the target."""
+    rounds = outcome.rounds_to_target or 0
+    return max((number for number in outcome.accuracies if number < rounds), default=0)
 
 
 def _time(outcome: Outcome) -> float:

@@ -126,13 +126,15 @@ def test_the_latest_rounds_are_kept_from_the_last_whole_one_on() -> None:
     history.begin("psl")
     assert history.timeline() is None
     for number in range(1, 8):
-        history.span(span(number, start=10.0 * number), last=number - 3 if number > 3 else None)
+        history.span(span(number, start=10.0 * number))
+        if number > 3:
+            history.whole("psl", number - 3, 1.0)
     made = history.timeline()
     assert made is not None
     assert made["numbers"] == [4, 5, 6]
     assert made["rounds"] == [0, 1_000_000, 2_000_000, 3_000_000]
-    history.span(span(1), last=4)
-    history.span(span(7, off_clock=True), last=4)
+    history.span(span(1))
+    history.span(span(7, off_clock=True))
     assert history.timeline() == made
 
 

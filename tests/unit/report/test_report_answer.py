@@ -76,3 +76,13 @@ def test_accuracy_tested_now_and_then_makes_times_late_and_says_so(tmp_path: Pat
 def test_no_run_is_no_answer() -> None:
     with pytest.raises(ValueError, match="no run"):
         answer([], {})
+
+
+def test_times_between_two_tests_of_the_accuracy_are_not_told_apart(tmp_path: Path) -> None:
+    gapsl, psl = outcomes([read(make_run(tmp_path, rounds=20, every=5))])
+    said = answer([with_time(gapsl, 15), with_time(psl, 10)], {})
+    assert said.headline.startswith("psl was first")
+    (later,) = (reason for reason in said.reasons if reason.startswith("gapsl reached"))
+    assert "too rarely to tell the two apart" in later
+    said = answer([with_time(gapsl, 20), with_time(psl, 10)], {})
+    assert not any("too rarely" in reason for reason in said.reasons)
