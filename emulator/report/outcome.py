@@ -82,6 +82,7 @@ def _outcome(folder: Folder, run: str, label: str) -> Outcome:
         rounds = timeline.rounds(folder.spans[run])
         latencies = {number: timeline.round_latency(spans) for number, spans in rounds.items()}
         metrics = [metric for metric in folder.metrics.get(run, ()) if metric.round <= len(rounds)]
+        paths = {number: critical_path(spans) for number, spans in rounds.items()}
         summary = summarise(
             [span for spans in rounds.values() for span in spans],
             metrics,
@@ -89,10 +90,10 @@ def _outcome(folder: Folder, run: str, label: str) -> Outcome:
             wall=fields["wall_s"] if fields else math.nan,
             target=folder.experiment.target_accuracy,
             verdict=result.read_verdict(fields["verdict"]) if fields and "verdict" in fields else UNJUDGED,
+            paths=paths,
         )
     except ValueError as error:
         raise InputError(f"{folder.path}: {run}: {error}") from error
-    paths = {number: critical_path(spans) for number, spans in rounds.items()}
     named = [str(node.name) for node in folder.testbed.nodes if node.name not in folder.servers]
     return Outcome(
         folder=folder,
