@@ -1,11 +1,9 @@
 """An experiment as files for containers: one for Docker Compose, one for Docker Swarm. Nothing is read or run here.
 
 Each node is a service; the service `testbed` is the hub and the controller. Memory limits are the devices' own. CPU
-limits only keep the nodes from one another: with `compute: stretched` the exact speed is made by holding results back.
-At the automatic time scale the fastest device takes at most 0.8 of a core (`device.HEADROOM`) and the others as much
-less as they are slower, so that a limit of (training / fastest training) cores is a quarter above what any of them
-needs. It is never below `LEAST_CORES`: starting PyTorch takes seconds of CPU time, which on a twentieth of a core would
-be a minute. With `compute: quota` the limits are the devices' exact shares of a core of the host it is written for.
+limits only keep the nodes from one another (`device.cpu_ceilings`): with `compute: stretched` the exact speed is made
+by holding results back. With `compute: quota` they are the devices' exact shares of a core of the host it is written
+for.
 """
 
 import math
@@ -25,7 +23,6 @@ TESTBED = "testbed"
 """The service of hub and controller, and the hub's name on the network."""
 HUB_PORT = 5555
 CONTROL_PORT = 8642
-LEAST_CORES = 0.5
 TOKEN = "${EDGEBED_TOKEN:-edgebed}"  # noqa: S105
 """The network on which the token is asked for is the project's own."""
 CORE_FLOPS = "EDGEBED_CORE_FLOPS"
@@ -55,7 +52,7 @@ class Order:
     """Runs it in the service `testbed`."""
     image: str
     cores: Mapping[str, float]
-    """The CPU limit of each node, see `loose_cores`; with `compute: quota` what makes its device of this host."""
+    """The CPU limit of each node: `device.cpu_ceilings` or, with `compute: quota`, what makes its device of a core."""
     core_flops: float | None = None
     """The speed of the host's cores that `cores` is by, where that matters."""
     mounted: bool = False
@@ -69,21 +66,11 @@ class Order:
     @property
     def devices(self) -> dict[str, DeviceProfile]:
         """The device of each node."""
-        return _devices(self.testbed)
+        return devices_of(self.testbed)
 
     @property
     def hub_port(self) -> int:
         return self.experiment.bus.port or HUB_PORT
-
-
-def loose_cores(testbed: Testbed) -> dict[str, float]:
-    """The cores that each node of `testbed` (resolved) is limited to where results are held back anyway."""
-    throughputs = {name: device.training for name, device in _devices(testbed).items()}
-    fastest = max((value for value in throughputs.values() if math.isfinite(value)), default=math.inf)
-    return {
-        name: round(max(LEAST_CORES, training / fastest), 3) if math.isfinite(training) else 1.0
-        for name, training in throughputs.items()
-    }
 
 
 def compose(order: Order) -> dict[str, Any]:
@@ -146,7 +133,7 @@ def stack(order: Order) -> dict[str, Any]:
     for name, device in order.devices.items():
         if not _SWARM_NAME.fullmatch(name) or len(name) > 40:
             raise InputError(f"--swarm: a service cannot be named '{name}': name the node with letters, digits and '-'")
-        limits: dict[str, Any] = {"cpus": str(order.cores[name])}
+        limits: dict[str, Any] = {"cpus": str(round(order.cores[name], 3))}
         if math.isfinite(device.memory):
             limits["memory"] = _size(device.memory)
         services[name] = {
@@ -176,7 +163,7 @@ def _check(order: Order) -> None:
         raise InputError(f"a node is named '{TESTBED}', as the service of the hub is: choose another name")
 
 
-def _devices(testbed: Testbed) -> dict[str, DeviceProfile]:
+def devices_of(testbed: Testbed) -> dict[str, DeviceProfile]:
     return {str(node.name): node.device for node in testbed.nodes if isinstance(node.device, DeviceProfile)}
 
 
@@ -215,7 +202,7 @@ def _node(order: Order, name: str) -> dict[str, Any]:
 
 def _cpu(order: Order, name: str) -> dict[str, Any]:
     if order.experiment.compute != "quota":
-        return {"cpus": order.cores[name]}
+        return {"cpus": round(order.cores[name], 3)}
     limit = bandwidth(order.cores[name])
     return {"cpu_period": round(limit.period * 1e6), "cpu_quota": round(limit.quota * 1e6)}
 

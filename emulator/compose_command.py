@@ -11,7 +11,8 @@ from textwrap import dedent
 import click
 
 from emulator import experiment as experiments
-from emulator.compose import Order, compose, loose_cores, stack
+from emulator.compose import Order, compose, devices_of, stack
+from emulator.device import cpu_ceilings
 from emulator.document import as_yaml
 from emulator.errors import InputError
 from emulator.host import this_host
@@ -104,7 +105,9 @@ def _cores(experiment: Experiment) -> _Limits:
     """The nodes' CPU limits, and what is to be said about them."""
     assert isinstance(experiment.testbed, Testbed)
     if experiment.compute != "quota":
-        return _Limits(loose_cores(experiment.testbed), LOOSE)
+        return _Limits(
+            cpu_ceilings({name: device.training for name, device in devices_of(experiment.testbed).items()}), LOOSE
+        )
     host = this_host()
     scale = make_plan(experiment, host.core_flops, host.cores).scale
     shares = device_shares(experiment.testbed, host.core_flops)

@@ -53,8 +53,9 @@ def due(start: float, cpu: float, slowdowns: Sequence[tuple[float, float]]) -> f
 def cpu_ceilings(devices: Mapping[str, float]) -> dict[str, float]:
     """The cores that each node's container may take at most while results are held back, not computed slowly.
 
-    A node's training throughput over that of the fastest with a limit, from LEAST_CEILING to 1: never less than its
-    device takes at any time scale that fits the host, and no node can starve the others.
+    A node's training throughput over that of the fastest with a limit: at the automatic time scale, where the fastest
+    takes HEADROOM of a core at most, a quarter above what any of them needs. At least LEAST_CEILING: starting PyTorch
+    takes seconds of CPU time, which on a twentieth of a core would be a minute. At most the one core that a device is.
     """
     fastest = max((training for training in devices.values() if math.isfinite(training)), default=math.inf)
     return {

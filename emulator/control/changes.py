@@ -12,8 +12,8 @@ from emulator.device import check_scale, share
 from emulator.errors import InputError, nearest
 from emulator.profiles import DeviceProfile, LinkProfile
 
-OnDevice = Callable[[str, float], Awaitable[None]]
-"""`on_device(node, cores)`: what the runtime does when a node's device is about to take so many cores of this host."""
+OnDevice = Callable[[str, DeviceProfile, float], Awaitable[None]]
+"""`on_device(node, device, cores)`: gives a node's home the memory of a device, and so many cores of this host."""
 OnLink = Callable[[str, LinkProfile], Awaitable[None]]
 """`on_link(node, link)`: what the runtime does when a node is about to get another link."""
 
@@ -61,18 +61,26 @@ class Changes:
             return await self._carry_out(node, after(now.link, link), after(now.device, device))
 
     async def _carry_out(self, node: str, link: LinkProfile | None, device: DeviceProfile | None) -> Change:
-        """Have the runtime do its part of the change, then the hub; whatever fails, what was done is undone."""
+        """Have the runtime do its part of the change, then the hub; whatever fails, what was done is undone.
+
+        A node that becomes slower gives its cores back last: what it computes until it knows has been promised faster.
+        """
         plan, before = self._state.plan, self._state.nodes[node]
         if device is not None:
             check_scale({node: share(device.training, plan.core_flops)}, plan.scale, plan.cores)
         async with contextlib.AsyncExitStack() as undo:
-            if device is not None and self._on_device is not None:
-                await self._on_device(node, self._cores(device))
-                undo.push_async_callback(self._on_device, node, self._cores(before.device))
+            resize = self._on_device if device is not None else None
+            cores = [self._cores(one) for one in (before.device, device or before.device)]
+            if device is not None and resize is not None:
+                await resize(node, device, max(cores))
+                undo.push_async_callback(resize, node, before.device, cores[0])
             if link is not None and self._on_link is not None:
                 await self._on_link(node, link)
                 undo.push_async_callback(self._on_link, node, before.link)
             event = await self._controller.change(node, link=link, device=device)
+            undo.push_async_callback(self._controller.change, node, link=before.link, device=before.device)
+            if device is not None and resize is not None and cores[1] < cores[0]:
+                await resize(node, device, cores[1])
             undo.pop_all()
         return Change(node=node, **{key: event.fields[key] for key in ("run", "round", "at", "details")})
 

@@ -158,6 +158,17 @@ class Containers:
             cpu_quota=round(bandwidth.quota * 1e6),
         )
 
+    async def resize(self, name: str, bandwidth: Bandwidth, memory: int | None) -> None:
+        """Give the running container another CPU quota and so many bytes of memory; None: as many as before.
+
+        Raises `EdgebedError` where it has more in use.
+        """
+        await self.throttle(name, bandwidth)
+        if memory is not None:
+            client, container = self._engine.client, self._ids[name]
+            resize = partial(client.update_container, container, mem_limit=memory, memswap_limit=memory)
+            await self._engine.call(f"limit the memory of {name}", resize)
+
     async def run_in(self, name: str, command: Sequence[str]) -> tuple[int, str]:
         """Run `command` as root in the container, with the rights that the container was given; returns its exit
         status and what it said."""
@@ -240,7 +251,7 @@ class Containers:
         client, id_ = self._engine.client, self._ids[name]
         with contextlib.suppress(Exception):  # removed, or the engine is going: what is known is said
             if (await self._engine.call("", client.inspect_container, id_))["State"]["OOMKilled"]:
-                how = "killed by its memory limit"
+                how = "killed by the memory limit of its device"
             log = await self._engine.call("", self._read_log, id_)
         self._ends[name] = _End(how, log)
         self._exits.put_nowait(name)

@@ -6,12 +6,14 @@ device (`compute: quota`), or else a ceiling, so that no node can starve the oth
 
 import asyncio
 import io
+import math
 import os
 import secrets
 import stat
 import sys
 import tarfile
 import time
+from collections.abc import Coroutine, Iterable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -21,10 +23,10 @@ import docker.errors
 
 from emulator import quota, tc
 from emulator.cgroup import Bandwidth
-from emulator.device import LEAST_CEILING, cpu_ceilings
+from emulator.device import HEADROOM, LEAST_CEILING, cpu_ceilings
 from emulator.errors import DeadlineExceeded, EdgebedError, InputError, NodeFailure
 from emulator.plan import NodePlan, Plan
-from emulator.profiles import HUB
+from emulator.profiles import HUB, DeviceProfile
 from emulator.runtime.containers import Containers, remove_orphans
 from emulator.runtime.engine import Engine
 from emulator.runtime.follow import HUB_SECONDS, follow
@@ -82,7 +84,7 @@ async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
             token=token,
             runtime="docker",
             folder=logs.parent,
-            on_device=nodes.set_share,
+            on_device=nodes.set_device,
             on_link=None if nodes.links is None else nodes.links.set_link,
         )
         outcome.notes += notes
@@ -177,14 +179,14 @@ class _Nodes(Containers):
         """Start every node."""
         throughputs = {node.name: node.device.training for node in self._plan.nodes}
         ceilings = {} if self._plan.compute == "quota" else cpu_ceilings(throughputs)
-        async with asyncio.TaskGroup() as group:
-            for node in self._plan.nodes:
-                group.create_task(self._start(node, address, token, user, ceilings.get(node.name, 1.0)))
+        await _together(
+            self._start(node, address, token, user, ceilings.get(node.name, 1.0)) for node in self._plan.nodes
+        )
 
     async def _start(self, node: NodePlan, address: str, token: str, user: str | None, ceiling: float) -> None:
         limits: dict[str, Any] = {}
-        if node.device.memory < 2**60:
-            limits = {"mem_limit": int(node.device.memory), "memswap_limit": int(node.device.memory)}
+        if (memory := _memory(node.device)) is not None:
+            limits = {"mem_limit": memory, "memswap_limit": memory}
         if ceiling < 1.0:
             limits |= _cpu(quota.bandwidth(ceiling))
         await self.start(
@@ -212,14 +214,23 @@ class _Nodes(Containers):
         if self.links is not None:
             await self.links.set_up()
         if self._plan.compute == "quota":
-            async with asyncio.TaskGroup() as group:
-                for name, bandwidth in self._bandwidths.items():
-                    group.create_task(self.throttle(name, bandwidth))
+            await _together(self.throttle(name, bandwidth) for name, bandwidth in self._bandwidths.items())
 
-    async def set_share(self, name: str, cores: float) -> None:
-        """Give a node's container the CPU that its next device takes."""
-        least = 0.0 if self._plan.compute == "quota" else LEAST_CEILING
-        await self.throttle(name, quota.bandwidth(max(least, cores)))
+    async def set_device(self, name: str, device: DeviceProfile, cores: float) -> None:
+        """Give a node's container the memory of its next device, and so many cores: a quota, or else what a ceiling
+        has to leave it."""
+        share = cores if self._plan.compute == "quota" else max(LEAST_CEILING, cores / HEADROOM)
+        await self.resize(name, quota.bandwidth(share), _memory(device))
+
+
+async def _together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Await all of `work`; the first failure ends it, as it is: the user gets one line of one error."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _bandwidth(plan: Plan, node: NodePlan) -> Bandwidth:
@@ -229,6 +240,11 @@ def _bandwidth(plan: Plan, node: NodePlan) -> Bandwidth:
         if plan.compute != "quota":
             return quota.bandwidth(1.0)
         raise InputError(f"{node.name}: {error}") from None
+
+
+def _memory(device: DeviceProfile) -> int | None:
+    """Bytes; None: as much as there is."""
+    return int(device.memory) if math.isfinite(device.memory) else None
 
 
 def _cpu(bandwidth: Bandwidth) -> dict[str, int]:

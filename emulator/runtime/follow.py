@@ -32,9 +32,9 @@ async def follow(
     """Carry out `plan` with the hub that listens at `address`; `start_nodes` starts whatever the nodes live in.
 
     The control API is served on the interface `control_host` for as long as this takes; `folder` is where the run's
-    results go. `on_device(node, cores)` is awaited before a node's device changes: the cores of this host that the new
-    one takes; and `on_link(node, link)` before its link does. If one raises `EdgebedError`, nothing changes; when the
-    hub refuses the change, it is called again with what was before.
+    results go. `on_device(node, device, cores)` is awaited before a node's device changes, and again after it where the
+    new one takes fewer cores of this host; `on_link(node, link)` before its link does. If one raises `EdgebedError`,
+    nothing changes; when the hub refuses the change, it is called again with what was before.
 
     Raises as `Controller.connect`, `start_nodes` and `Watch.until_done` do; `InputError` when the API's port is taken.
     """

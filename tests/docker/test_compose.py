@@ -18,7 +18,7 @@ import yaml
 
 from emulator import library
 from emulator.profiles import DeviceProfile
-from tests.docker.conftest import REPOSITORY
+from tests.docker.checkout import copy_checkout
 from tests.integration.running import edgebed, read_result, write_experiment
 
 SECONDS = 300.0
@@ -81,7 +81,8 @@ class Project:
     def containers(self, engine: docker.DockerClient) -> dict[str, Any]:
         """By service."""
         label = "com.docker.compose"
-        found = engine.containers.list(all=True, filters={"label": f"{label}.project={self.name}"})
+        filters = {"label": f"{label}.project={self.name}"}
+        found = engine.containers.list(all=True, filters=filters, ignore_removed=True)
         return {container.labels[f"{label}.service"]: container for container in found}
 
 
@@ -100,15 +101,7 @@ def project() -> Iterator[Callable[[Path], Project]]:
 
 @pytest.fixture
 def checkout(here: Path) -> Path:
-    """A fresh copy of the repository, as `git clone` makes one."""
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    names = subprocess.run(listed, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, names.split("\0")):
-        if (REPOSITORY / name).exists():  # else it is about to be removed
-            (here / name).parent.mkdir(parents=True, exist_ok=True)
-            (here / name).write_bytes((REPOSITORY / name).read_bytes())
-            (here / name).chmod((REPOSITORY / name).stat().st_mode)
-    return here
+    return copy_checkout(here)
 
 
 def nodes_of(testbed: str) -> dict[str, DeviceProfile]:
@@ -172,7 +165,7 @@ def test_who_is_in_touch_with_the_hub_is_healthy_and_shown_and_stopping_it_all_l
 
     def health() -> dict[str, str]:
         found = mine.containers(docker_engine)
-        return {name: container.attrs["State"]["Health"]["Status"] for name, container in found.items()}
+        return {name: container.health for name, container in found.items()}
 
     with _killed_at_last(running):
         everyone = dict.fromkeys(("testbed", "server", "client"), "healthy")

@@ -9,6 +9,7 @@ from typing import Any
 
 import docker
 
+from emulator.timeline import Span, latencies
 from tests.docker.testbed import Run
 from tests.integration.running import SECONDS, read_result, write_experiment
 from tests.tolerance import assert_close
@@ -20,25 +21,31 @@ LINK = {
     "down": {"rate": "4 Mbit/s", "delay": "10 ms"},
 }
 EXCHANGE = """
+from pathlib import Path
 import numpy as np
 
 async def server(node):
     print("has started", flush=True)
-    for node.round in range(1, node.config["rounds"] + 1):
+    more = True
+    while more:
+        node.round += 1
         await node.receive("uplink")
         await node.send("client", "downlink", tensors={"x": np.zeros(2**18, np.uint8)})
-        await node.receive("end")
+        more = (await node.receive("end")).fields["more"]
         await node.send("client", "next", off_clock=True)
 
 async def client(node):
     print("has started", flush=True)
-    for node.round in range(1, node.config["rounds"] + 1):
+    more, file = node.config["rounds"], node.config["workload"].get("once_there")
+    while more:
+        node.round += 1
+        more -= file is None or Path(file).exists()
         await node.send("server", "uplink", tensors={"x": np.zeros(2**18, np.uint8)})
         await node.receive("downlink")
-        await node.send("server", "end", off_clock=True)
+        await node.send("server", "end", {"more": bool(more)}, off_clock=True)
         await node.receive("next")
 """
-"""256 KiB each way, half a second each."""
+"""256 KiB each way, half a second each, `rounds` times; counted, if so wanted, once a file is there."""
 
 
 def in_force(container: Any) -> dict[str, float]:
@@ -56,16 +63,17 @@ def test_the_same_testbed_takes_as_long_over_links_of_the_kernel_as_over_the_hub
     docker_engine: docker.DockerClient, here: Path
 ) -> None:
     experiment = write_experiment(here, EXCHANGE, link=LINK, rounds=ROUNDS)
-    medians: dict[str, float] = {}
+    best: dict[str, float] = {}  # of the rounds: a busy host makes any of them longer, and none shorter
     for links in ("bus", "kernel"):
         finished = Run(docker_engine, experiment, "--out", links, "--set", f"links={links}").finish()
         assert finished.status in (0, 3), finished.err
-        medians[links] = read_result(here / links)["algorithms"]["tiny"]["round_latency_s"]["median"]
-        spans = [json.loads(line) for line in (here / links / "timeline.jsonl").read_text().splitlines()]
-        crossed = [span for span in spans if span.get("peer") and not span.get("off_clock")]
+        lines = (here / links / "timeline.jsonl").read_text().splitlines()
+        spans = [Span.from_fields(json.loads(line)) for line in lines]
+        best[links] = min(latencies(spans).values())
+        crossed = [span for span in spans if span.is_message and not span.off_clock]
         assert len(crossed) == 2 * ROUNDS
-        assert all(("due" in span) is (links == "bus") for span in crossed)
-    assert_close(medians["kernel"] / medians["bus"], 1.0, relative=0.15, what="median round, kernel over bus")
+        assert all((span.due is not None) is (links == "bus") for span in crossed)
+    assert_close(best["kernel"] / best["bus"], 1.0, relative=0.15, what="best round, kernel's links over the hub's")
 
     result = read_result(here / "kernel")
     assert "kernel_rate_error" in {check["name"] for check in result["verdict"]["checks"]}
@@ -78,7 +86,9 @@ def test_the_same_testbed_takes_as_long_over_links_of_the_kernel_as_over_the_hub
 def test_a_live_change_is_made_in_the_kernel_and_the_programs_have_no_right_to_one(
     docker_engine: docker.DockerClient, here: Path
 ) -> None:
-    experiment = write_experiment(here, EXCHANGE, link=LINK, rounds=8, links="kernel")
+    experiment = write_experiment(
+        here, EXCHANGE, link=LINK, rounds=3, links="kernel", workload={"once_there": "changed"}
+    )
     run = Run(docker_engine, experiment, "--out", here / "out")
     client = run.wait_until_started()["client"]
     assert in_force(client) == {"up": 4e6, "down": 4e6}
@@ -91,6 +101,7 @@ def test_a_live_change_is_made_in_the_kernel_and_the_programs_have_no_right_to_o
     changed = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=SECONDS)
     assert changed.returncode == 0, changed.stderr
     assert in_force(client) == {"up": 1e6, "down": 4e6}
+    (here / "changed").touch()
 
     finished = run.finish()
     assert finished.status in (0, 3), finished.err

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import statistics
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from emulator.host import this_host
 from tests.docker.testbed import EngineProxy, Run
-from tests.integration.running import LINK, read_result, write_experiment
+from tests.integration.running import LINK, edgebed, read_result, write_experiment
 from tests.tolerance import assert_close
 
 SHARES = {"quarter": 0.25, "half": 0.5}
@@ -114,3 +115,30 @@ def test_a_quota_that_is_not_in_force_ends_the_run(
         r"\(2?\.?5 ms in each 10 ms\), but there is none \(see out/logs/\w+.log\)",
         finished.line,
     )
+
+
+def test_another_device_resizes_the_container_while_it_runs(docker_engine: docker.DockerClient, here: Path) -> None:
+    experiment = write_experiment(
+        here, BUSY, testbed=two_shares(this_host().core_flops), rounds=100_000, compute="quota"
+    )
+    slower = {"training": f"{this_host().core_flops * 0.1 / 1e9:.6f} GFLOP/s", "memory": "512 MiB", "source": "a test"}
+    (here / "slower.yaml").write_text(json.dumps(slower))
+    run = Run(docker_engine, experiment, "--out", "out")
+
+    def rounds() -> int:
+        told = edgebed("status", "--run", "out", "--json", cwd=here)
+        return int(json.loads(told.out)["round"]) if told.status == 0 else 0
+
+    run.wait_for(rounds, "the first round")
+    assert run.containers()["half"].attrs["HostConfig"]["CpuQuota"] == 5000
+    applied = edgebed("apply", "slower.yaml", "--node", "half", "--run", "out", cwd=here)
+    assert re.match(r"half: device a-board -> slower \(\S+ [GM]FLOP/s, 512 MiB\) at ", applied.out), applied
+    limits = run.containers()["half"].attrs["HostConfig"]
+    assert (limits["CpuQuota"], limits["CpuPeriod"], limits["Memory"]) == (1000, 10_000, 512 * 2**20)
+    after = rounds()
+    run.wait_for(lambda: rounds() > after, "a round of the slower device")
+    run.process.send_signal(signal.SIGINT)
+    assert run.finish().status == 1
+    spans = [json.loads(line) for line in (here / "out/timeline.jsonl").read_text().splitlines()]
+    (change,) = (span for span in spans if span["stage"] == "device_change")
+    assert change["node"] == "half"

@@ -1,7 +1,6 @@
 """What `edgebed compose` writes: every node with its device's limits, in files that Compose and Swarm take."""
 
 import asyncio
-import math
 import shlex
 import sys
 from pathlib import Path
@@ -10,13 +9,10 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
 
 from emulator import library
 from emulator.cli import cli
-from emulator.compose import CACHE, CONTROL_PORT, loose_cores
-from emulator.device import least_scale, shares
+from emulator.compose import CACHE, CONTROL_PORT
 from emulator.errors import InputError
 from emulator.plan import make_plan
 from emulator.profiles import DeviceProfile, NodeSpec, Testbed
@@ -132,25 +128,6 @@ def test_what_is_unlimited_has_no_limit(tmp_path: Path) -> None:
     client = write(write_testbed(Path("mine.yaml"), 1, device="host"))["services"]["client"]
     assert client["cpus"] == 1.0
     assert not {"mem_limit", "memswap_limit"} & client.keys()
-
-
-THROUGHPUTS = st.lists(st.floats(1e6, 1e15) | st.just(math.inf), min_size=1, max_size=8)
-
-
-@given(THROUGHPUTS, st.floats(1e9, 1e12), st.integers(1, 64))
-def test_cpu_limits_leave_every_device_a_quarter_more_than_it_needs_or_a_core(
-    throughputs: list[float], core_flops: float, cores: int
-) -> None:
-    limits = loose_cores(made_of(*throughputs))
-    needed = shares(dict(zip(limits, throughputs, strict=True)), core_flops)
-    scale = least_scale(needed, cores)
-    for name, limit in limits.items():
-        assert 0.5 <= limit <= 1.0
-        assert limit >= min(1.0, 1.25 * needed[name] / scale) - 0.001
-
-
-def test_the_fastest_device_may_take_a_core_and_one_of_three_quarters_its_speed_so_much_less() -> None:
-    assert list(loose_cores(made_of(8e9, 6e9, 1e9)).values()) == [1.0, 0.75, 0.5]
 
 
 def test_quotas_are_the_devices_shares_of_this_host_at_a_time_scale_that_the_run_is_given(

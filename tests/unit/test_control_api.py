@@ -1,6 +1,7 @@
 """The API without sockets: what it says, and what it refuses. The hub is a stand-in that agrees, or does not."""
 
 import asyncio
+import math
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ class World:
         self.cores: list[tuple[str, float]] = []
         self.links: list[tuple[str, str]] = []
         self.no_room: EdgebedError | None = None
+        self.least = 0.0
         changes = Changes(self.state, self.hub, self._on_device, self._on_link)  # type: ignore[arg-type]
         self.app = make_app(self.state, changes, TOKEN)
 
@@ -79,9 +81,11 @@ class World:
         assert "\n" not in detail
         return answer.status_code, detail
 
-    async def _on_device(self, node: str, cores: float) -> None:
+    async def _on_device(self, node: str, device: DeviceProfile, cores: float) -> None:
         if self.no_room is not None:
             raise self.no_room
+        if cores < self.least:
+            raise EdgebedError(f"{node}: {cores:g} cores are too few")
         self.cores.append((node, cores))
 
     async def _on_link(self, node: str, link: LinkProfile) -> None:
@@ -197,7 +201,7 @@ def test_a_shipped_profile_is_applied_whatever_its_kind() -> None:
     assert node["device"]["name"] == "board"
     said = world.ask("POST", "/nodes/client-1/apply", {"profile": BOARD}).json()
     assert said["details"] == {"device_change": "board -> board (250 MFLOP/s, 1 GiB)"}
-    assert world.cores == [("client-1", 0.25)]
+    assert world.cores == [("client-1", 1.0), ("client-1", 0.25)]  # the cores are given back last
     assert world.links == [("client-1", "lte")]
 
 
@@ -296,8 +300,19 @@ def test_what_the_hub_refuses_leaves_the_runtime_as_it_was(error: EdgebedError, 
     world.hub.error = error
     body = {"device": {"training": "0.5 GFLOP/s"}, "link": "lte"}
     assert world.refused("PATCH", "/nodes/client-1", body) == (status, str(error))
-    assert world.cores == [("client-1", 0.5), ("client-1", 1.0)]
+    assert world.cores == [("client-1", 1.0), ("client-1", 1.0)]
     assert world.links == [("client-1", "lte"), ("client-1", "wire")]
+
+
+def test_what_the_runtime_refuses_at_last_is_taken_back_from_the_hub() -> None:
+    world = World()
+    world.least = 0.75
+    status, detail = world.refused("PATCH", "/nodes/client-1", {"device": {"training": "0.5 GFLOP/s"}})
+    assert (status, detail) == (502, "client-1: 0.5 cores are too few")
+    assert [(node, device.training) for node, _, device in world.hub.asked if device] == [
+        ("client-1", 0.5e9),
+        ("client-1", math.inf),
+    ]
 
 
 def test_what_the_runtime_refuses_never_reaches_the_hub() -> None:

@@ -154,4 +154,4 @@ def test_a_ceiling_leaves_a_device_what_it_takes(devices: dict[str, float], core
     needed = shares(devices, core)
     scale = least_scale(needed, on_cores)
     for name, ceiling in cpu_ceilings(devices).items():
-        assert needed[name] / scale <= ceiling * (1 + 1e-9)
+        assert min(1.0, needed[name] / scale / HEADROOM) <= ceiling * (1 + 1e-9)
