@@ -22,6 +22,7 @@ from emulator.host import this_host
 from emulator.overrides import set_keys
 from emulator.profiles import Experiment, Profile, Testbed
 from emulator.report import result
+from emulator.report.command import report
 from emulator.report.progress import Progress
 from emulator.report.table import console, table
 from emulator.units import SHARE, UnitError, parse
@@ -103,6 +104,9 @@ def run(
         click.echo(f"note: {note}", err=True)
     if not finished.verdict.valid:
         sys.exit(INVALID)
+
+
+cli.add_command(report)
 
 
 @cli.group()

@@ -56,11 +56,15 @@ def critical_path(spans_of_round: Sequence[Span]) -> list[Step]:
 
 def breakdown(spans_of_round: Sequence[Span]) -> dict[str, float]:
     """Seconds of the round's latency by stage, along its critical path; `overhead` is what no span accounts for."""
+    return by_stage(critical_path(spans_of_round))
+
+
+def by_stage(path: Iterable[Step]) -> dict[str, float]:
+    """Seconds of a critical path by stage, and its gaps as `overhead`."""
     shares: defaultdict[str, list[float]] = defaultdict(list)
-    path = critical_path(spans_of_round)
     for step in path:
         shares[step.span.stage].append(step.seconds)
-    shares[OVERHEAD].extend(step.gap for step in path)
+        shares[OVERHEAD].append(step.gap)
     return {stage: math.fsum(parts) for stage, parts in shares.items()}
 
 

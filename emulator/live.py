@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -22,7 +23,8 @@ def status(run: str | None, as_json: bool) -> None:
     from emulator.control.client import Client
     from emulator.control.found import find
 
-    with Client(find(run)) as testbed:
+    place = find(run)
+    with Client(place) as testbed:
         now, nodes = testbed.status(), testbed.nodes()
     if as_json:
         shown = {**now.model_dump(mode="json"), "nodes": [node.model_dump(mode="json") for node in nodes]}
@@ -31,6 +33,7 @@ def status(run: str | None, as_json: bool) -> None:
     from emulator.report.live import show_status
 
     show_status(now, nodes)
+    click.echo(f"live page: {place.url}/#token={quote(place.token)}")
 
 
 @click.command()

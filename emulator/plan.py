@@ -12,6 +12,9 @@ from emulator.tc import Kernel
 SERVER_ROLES = ("server",)
 """Roles whose traffic is the other side of the clients': `up` is to them, `down` is from them."""
 
+SERVER_ROLES = ("server",)
+"""Roles whose traffic is the other side of the clients': `up` is to them, `down` is from them."""
+
 
 class NodePlan(BaseModel):
     """One node of a run."""

@@ -90,10 +90,17 @@ class Verdict:
     valid: bool
     checks: tuple[Check, ...]
 
+    @property
+    def word(self) -> str:
+        """VALID, INVALID, or that nobody judged."""
+        if not self.checks:
+            return "not judged"
+        return "VALID" if self.valid else "INVALID"
+
     def summary(self, reasons: int = 2) -> str:
         """One line: VALID, or INVALID with the first reasons and the checks that failed for them."""
-        if self.valid:
-            return "VALID"
+        if self.valid or not self.checks:
+            return self.word
         failed: dict[str, list[str]] = {}
         for check in self.checks:
             if not check.ok:
@@ -101,6 +108,10 @@ class Verdict:
         shown = [f"{', '.join(checks)}: {reason}" for reason, checks in list(failed.items())[:reasons]]
         more = len(failed) - len(shown)
         return f"INVALID: {'; '.join(shown)}" + (f"; and {more} more" if more else "")
+
+
+UNJUDGED = Verdict(False, ())
+"""Of a run that did not come to its end."""
 
 
 def judge(

@@ -8,10 +8,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from emulator.control.changes import Changes, UnknownNodeError
+from emulator.control.live import live_page, snapshot
+from emulator.control.prometheus import CONTENT_TYPE, exposition
 from emulator.control.state import State
 from emulator.control.words import Application, Change, Fault, NodePatch, NodeView, Status
 from emulator.errors import DeadlineExceeded, EdgebedError, InputError, Refused
@@ -19,6 +21,14 @@ from emulator.errors import DeadlineExceeded, EdgebedError, InputError, Refused
 IDLE_SECONDS = 10.0
 """How often a stream of events says that it is still there."""
 STATUS_OF_ERROR = {UnknownNodeError: 404, InputError: 422, Refused: 409, DeadlineExceeded: 504}
+
+PAGE_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+"""The page's own script may talk to this testbed, and to nobody else."""
 
 _bearer = HTTPBearer(auto_error=False, description="the testbed's token")
 
@@ -82,6 +92,21 @@ def make_app(state: State, changes: Changes, token: str) -> FastAPI:
         A reader that is too slow misses the oldest, and is told how many by an event `lost`.
         """
         return StreamingResponse(_stream(state), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    @api.get("/live", include_in_schema=False)
+    async def live() -> Response:
+        """All that the live page shows, in one answer; it may change from version to version."""
+        return Response(json.dumps(snapshot(state), separators=(",", ":")), media_type="application/json")
+
+    @api.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """The testbed's figures for Prometheus."""
+        return Response(exposition(state), media_type=CONTENT_TYPE)
+
+    @app.get("/", include_in_schema=False, response_class=HTMLResponse)
+    async def page() -> Response:
+        """The live page. It holds nothing of the testbed but what anyone may know: it asks for the token itself."""
+        return HTMLResponse(live_page(), headers=PAGE_HEADERS)
 
     app.include_router(api)
     return app

@@ -25,8 +25,15 @@ class _Round:
 class Rounds:
     """The rounds of one run; it remembers only the last ones."""
 
-    def __init__(self, host_time: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        host_time: Callable[[], float] = time.monotonic,
+        whole: Callable[[int, float], None] = lambda number, seconds: None,
+    ) -> None:
+        """`whole` is told of each round, in their order, and its latency, as soon as all of it is known."""
         self._host_time = host_time
+        self._whole = whole
+        self._told = 0
         self._rounds: dict[int, _Round] = {}
         self.current = 0
         """The latest round that was heard of."""
@@ -40,7 +47,7 @@ class Rounds:
             if self.current in self._rounds:
                 self._rounds[self.current].followed = self._host_time()
             self.current = number
-            for one in sorted(self._settled())[:-1]:
+            for one in self._tell()[:-1]:
                 del self._rounds[one]
         elif number < min(self._rounds):
             return  # late news of a round that is forgotten
@@ -56,6 +63,7 @@ class Rounds:
         """The run is over: every span of it has been noted."""
         for seen in self._rounds.values():
             seen.followed = -math.inf
+        self._tell()
 
     @property
     def last(self) -> int | None:
@@ -71,6 +79,15 @@ class Rounds:
         """Seconds of the last round in which each node computed, or a message of it or to it was on its way."""
         last = self.last
         return {} if last is None else {node: _covered(spans) for node, spans in self._rounds[last].of_node.items()}
+
+    def _tell(self) -> list[int]:
+        """Tell of the rounds of which all is known, and was not before; gives all such rounds in their order."""
+        settled = sorted(self._settled())
+        for number in settled:
+            if number > self._told:
+                self._told = number
+                self._whole(number, self._rounds[number].end - self._rounds[number].start)
+        return settled
 
     def _settled(self) -> list[int]:
         """The rounds of which all is known."""

@@ -1,11 +1,13 @@
 """What is known of a running testbed."""
 
 import statistics
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from emulator.bus.controller import Event
 from emulator.control.feed import Feed
+from emulator.control.history import History
 from emulator.control.rounds import Rounds
 from emulator.control.words import NodeState, NodeView, Status
 from emulator.plan import SERVER_ROLES, NodePlan, Plan
@@ -33,6 +35,8 @@ class State:
         self._rounds = Rounds()
         self._accuracies: dict[str, float] = {}
         self._evaluated = 0
+        servers = {node.name for node in plan.nodes if node.role in SERVER_ROLES}
+        self.history = History(self.nodes, servers)
 
     # -- what it is told
 
@@ -42,17 +46,21 @@ class State:
             return
         if "stage" in fields:
             self._rounds.note(fields)
+            self.history.span(fields)
         elif fields["name"] == "accuracy":
             if fields["round"] != self._evaluated:
                 self._evaluated = fields["round"]
                 self._accuracies.clear()
             self._accuracies[fields["node"]] = fields["value"]
+            self.history.accuracy(fields["run"], fields["round"], statistics.fmean(self._accuracies.values()))
 
     def event(self, event: Event) -> None:
         """What the hub says of a node, or of a run."""
         name, node, fields = event.name, event.node, event.fields
         if name == "started":
-            self._run, self._rounds, self._evaluated = fields["run"], Rounds(), 0
+            self._run, self._evaluated = fields["run"], 0
+            self._rounds = Rounds(whole=partial(self.history.whole, fields["run"]))
+            self.history.begin(fields["run"])
             self._accuracies.clear()
             self._states = dict.fromkeys(self.nodes, "running")
         elif name == "finished":
@@ -71,6 +79,7 @@ class State:
                 self._reasons[node] = fields["error"]
             elif name == "silent":
                 self._reasons[node] = f"silent for {fields['seconds']:.0f} s"
+        self.history.event(name, node, fields)
         about = {} if node == HUB else {"node": node}
         self.feed.publish({"event": name, **about, **fields})
 

@@ -22,6 +22,9 @@ TIMELINE = "timeline.jsonl"
 METRICS = "metrics.csv"
 PREDICTION = "prediction.csv"
 RESULT = "result.json"
+PREDICTION = "prediction.csv"
+FAILURE = "failure.txt"
+REPORT = "report.html"
 
 
 def create_folder(experiment: str, out: Path | None = None, runs: Path = RUNS) -> Path:
@@ -95,13 +98,18 @@ class TimelineWriter:
 
 
 def read_timeline(path: Path) -> list[Span]:
-    """The spans of a file. `InputError` names the file, and the line that is no span."""
+    """The spans of a file. `InputError` names the file, and the line that is no span.
+
+    A last line without its end was being written when the run was killed, and is left out.
+    """
     spans: list[Span] = []
     with refusals("read", path), path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 spans.append(Span.from_fields(json.loads(line.decode())))
             except json.JSONDecodeError as error:
+                if not line.endswith(b"\n"):
+                    break
                 raise InputError(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}") from error
             except (ValueError, RecursionError) as error:
                 raise InputError(f"{path}:{number}: {error}") from error

@@ -7,7 +7,7 @@ from typing import Any
 
 from emulator import verdict as verdicts
 from emulator.report.summary import Summary
-from emulator.verdict import Check, HostFacts
+from emulator.verdict import Check, HostFacts, Verdict
 
 SCHEMA = 1
 
@@ -30,7 +30,7 @@ def build(
         "testbed": testbed,
         "seed": seed,
         "host": {**asdict(host), "notes": list(host.notes), "disturbances": list(host.disturbances)},
-        "verdict": {"valid": verdict.valid, "checks": [_check(check) for check in verdict.checks]},
+        "verdict": _verdict(verdict),
         "algorithms": {summary.run: _algorithm(summary) for summary in summaries},
     }
 
@@ -52,8 +52,18 @@ def _algorithm(summary: Summary) -> dict[str, Any]:
         "time_to_accuracy_s": summary.time_to_target,
         "bytes": {"up": summary.traffic.up, "down": summary.traffic.down},
         "stages_s": {stage: {"median": times.median, "p95": times.p95} for stage, times in summary.stages.items()},
+        "verdict": _verdict(summary.verdict),
         "predicted": None,
     }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {"valid": verdict.valid, "checks": [_check(check) for check in verdict.checks]}
+
+
+def read_verdict(fields: Mapping[str, Any]) -> Verdict:
+    """The verdict that a result holds. `KeyError` or `TypeError` if it holds none."""
+    return Verdict(bool(fields["valid"]), tuple(Check(**{"reason": "", **check}) for check in fields["checks"]))
 
 
 def _check(check: Check) -> dict[str, Any]:

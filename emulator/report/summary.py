@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emulator import timeline
-from emulator.critical_path import breakdown
+from emulator.critical_path import Step, by_stage, critical_path
 from emulator.timeline import Metric, Span, Traffic
 from emulator.verdict import Verdict
 
@@ -60,12 +60,16 @@ def summarise(
     wall: float,
     target: float | None,
     verdict: Verdict,
+    paths: Mapping[int, Sequence[Step]] | None = None,
 ) -> Summary:
-    """The summary of one run. `ValueError` if timing is missing, or an accuracy was recorded in an untimed round."""
+    """The summary of one run; `paths` are its rounds' critical paths where they are known.
+
+    `ValueError` if timing is missing, or an accuracy was recorded in an untimed round.
+    """
     by_round = timeline.rounds(spans)
     counted = [span for of_round in by_round.values() for span in of_round]
     latencies = timeline.latencies(counted)
-    accuracies = _accuracies(metrics)
+    accuracies = accuracies_by_round(metrics)
     return Summary(
         run=counted[0].run,
         rounds=len(by_round),
@@ -73,7 +77,7 @@ def summarise(
         wall=wall,
         latency=_distribution(list(latencies.values())),
         stages={stage: _distribution(times) for stage, times in timeline.stage_times(counted).items()},
-        breakdown=_mean_breakdown(by_round),
+        breakdown=_mean_breakdown(paths or {number: critical_path(of_round) for number, of_round in by_round.items()}),
         traffic=timeline.totals(counted, servers),
         accuracy=accuracies[max(accuracies)] if accuracies else None,
         target=target,
@@ -86,15 +90,15 @@ def _distribution(seconds: Sequence[float]) -> Distribution:
     return Distribution(statistics.fmean(seconds), statistics.median(seconds), float(np.percentile(seconds, 95)))
 
 
-def _mean_breakdown(by_round: Mapping[int, Sequence[Span]]) -> dict[str, float]:
+def _mean_breakdown(paths: Mapping[int, Sequence[Step]]) -> dict[str, float]:
     parts: defaultdict[str, list[float]] = defaultdict(list)
-    for of_round in by_round.values():
-        for stage, seconds in breakdown(of_round).items():
+    for path in paths.values():
+        for stage, seconds in by_stage(path).items():
             parts[stage].append(seconds)
-    return {stage: math.fsum(seconds) / len(by_round) for stage, seconds in parts.items()}
+    return {stage: math.fsum(seconds) / len(paths) for stage, seconds in parts.items()}
 
 
-def _accuracies(metrics: Iterable[Metric]) -> dict[int, Accuracy]:
+def accuracies_by_round(metrics: Iterable[Metric]) -> dict[int, Accuracy]:
     """The accuracy of each evaluated round.
 
     A server records `accuracy` with its range over the clients; where each client records its own, they are put

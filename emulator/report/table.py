@@ -77,7 +77,7 @@ def table(
 
     for summary in summaries:
         # Texts: brackets in a name are no markup.
-        word = Text("VALID", "green") if summary.verdict.valid else Text("INVALID", "bold red")
+        word = Text(summary.verdict.word, "green" if summary.verdict.valid else "bold red")
         row: list[Text | str] = [Text(summary.run).append("\n").append_text(word)]
         if accuracies:
             row.append(_accuracy(summary))

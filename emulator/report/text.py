@@ -27,5 +27,10 @@ def share(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
+def percent(value: float) -> str:
+    """A fraction of 1 in whole per cent."""
+    return f"{100 * value:.0f} %"
+
+
 def _three_digits(value: float) -> str:
     return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"

@@ -54,6 +54,7 @@ def test_the_result_keeps_to_the_contract() -> None:
             "downlink": {"median": 0.25, "p95": 0.25},
             "client_backward": {"median": pytest.approx(0.498), "p95": pytest.approx(0.498)},
         },
+        "verdict": {"valid": True, "checks": built["verdict"]["checks"]},
         "predicted": None,
     }
     assert built["algorithms"]["psl"]["target_accuracy"] is None

@@ -1,0 +1,146 @@
+"""What a page that follows a running testbed shows beside its status: curves, the latest rounds, what happened."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from emulator.change import told
+from emulator.lanes import view
+from emulator.timeline import Span
+
+POINTS = 400
+"""Of one curve: beyond, every second one goes, for a page shows no more."""
+ROUNDS = 3
+"""What the timeline shows: the last whole round, and those after it."""
+HAPPENED = 100
+"""The events that are remembered."""
+WARNINGS = {"failed", "silent", "refused", "bad frame", "unreceived", "not changed"}
+
+
+@dataclass
+class Curve:
+    """A quantity by round, thinned as it grows."""
+
+    points: list[tuple[int, float]] = field(default_factory=list)
+    step: int = 1
+
+    def add(self, number: int, value: float) -> None:
+        """The value in round `number`; the last one given counts."""
+        if self.points and self.points[-1][0] == number:
+            self.points[-1] = (number, value)
+        elif not self.points or number >= self.points[-1][0] + self.step:
+            self.points.append((number, value))
+            if len(self.points) > POINTS:
+                self.points, self.step = self.points[::2], self.step * 2
+
+
+class History:
+    """Is told what `State` is told, and keeps a bounded part of it."""
+
+    def __init__(
+        self, nodes: Collection[str], servers: Collection[str], host_time: Callable[[], float] = time.time
+    ) -> None:
+        self._nodes = list(nodes)
+        self._servers = servers
+        self._host_time = host_time
+        self._latency: dict[str, Curve] = {}
+        self._accuracy: dict[str, Curve] = {}
+        self._spans: dict[int, list[Span]] = {}
+        self._last = 1
+        self._happened: deque[dict[str, Any]] = deque(maxlen=HAPPENED)
+        self._number = 0
+
+    # -- what it is told
+
+    def begin(self, run: str) -> None:
+        """A run begins."""
+        self._latency[run], self._accuracy[run] = Curve(), Curve()
+        self._spans, self._last = {}, 1
+
+    def span(self, fields: dict[str, Any]) -> None:
+        """A span of the current run."""
+        if not fields.get("off_clock") and fields["round"] >= self._last:
+            self._spans.setdefault(fields["round"], []).append(Span.from_fields(fields))
+
+    def whole(self, run: str, number: int, seconds: float) -> None:
+        """All is known of a round; those before it are not shown any more."""
+        self._latency[run].add(number, seconds)
+        self._last = number
+        for earlier in [one for one in self._spans if one < number]:
+            del self._spans[earlier]
+
+    def accuracy(self, run: str, number: int, value: float) -> None:
+        """The mean over those who have evaluated the round so far."""
+        self._accuracy[run].add(number, value)
+
+    def event(self, name: str, node: str, fields: dict[str, Any]) -> None:
+        """Something happened."""
+        for line in _lines(name, node, fields):
+            self._number += 1
+            self._happened.append(
+                {"number": self._number, "at": self._host_time(), "says": line, "warning": name in WARNINGS}
+            )
+
+    # -- what it is asked
+
+    def curves(self) -> dict[str, dict[str, list[tuple[int, float]]]]:
+        """Of each run that has begun, seconds and accuracies by round."""
+        return {
+            run: {"latency": self._latency[run].points, "accuracy": self._accuracy[run].points} for run in self._latency
+        }
+
+    def happened(self) -> list[dict[str, Any]]:
+        """The last events, the oldest first, numbered from the first one on; `at` is Unix time."""
+        return list(self._happened)
+
+    def timeline(self) -> dict[str, Any] | None:
+        """The latest rounds as lanes (see `lanes.view`); None before there is a span."""
+        shown = sorted(self._spans)[:ROUNDS]
+        if not shown:
+            return None
+        starts, at = {}, 0.0
+        for number in shown:
+            starts[number] = at
+            at += _latency_of(self._spans[number])
+        made = view({number: self._spans[number] for number in shown}, starts, self._nodes, self._servers)
+        ends = [*starts.values(), at]
+        return {**made, "rounds": [round(1e6 * seconds) for seconds in ends], "numbers": shown}
+
+    def traffic(self, last: int | None) -> dict[str, dict[str, float]]:
+        """Of each node, bit/s that it sent (`up`) and was sent (`down`) in the last whole round, in emulated time."""
+        spans = self._spans.get(last, []) if last is not None else []
+        seconds = _latency_of(spans)
+        if seconds <= 0:
+            return {}
+        found: dict[str, dict[str, float]] = {name: {"up": 0.0, "down": 0.0} for name in self._nodes}
+        for span in spans:
+            if span.is_message:
+                found[span.node]["up"] += 8 * span.bytes / seconds
+                found[span.peer]["down"] += 8 * span.bytes / seconds
+        return found
+
+
+def _latency_of(spans: Iterable[Span]) -> float:
+    kept = list(spans)
+    return max(span.end for span in kept) - min(span.start for span in kept) if kept else 0.0
+
+
+def _lines(name: str, node: str, fields: dict[str, Any]) -> list[str]:
+    """An event in words; those of every node of every run in their common course are none."""
+    match name:
+        case "started":
+            return [f"run {fields['run']} has started"]
+        case "finished":
+            return [f"run {fields['run']} is over"]
+        case "changed":
+            return told(node, fields)
+        case "failed":
+            return [f"{node} failed: {fields['error']}"]
+        case "silent":
+            return [f"{node} has been silent for {fields['seconds']:.0f} s"]
+        case "registered" | "ready" | "done":
+            return []
+        case _:
+            return [f"{node}: {name}{': ' + str(fields['reason']) if fields.get('reason') else ''}"]

@@ -1,0 +1,42 @@
+"""The live page, and what it asks for a few times a second: all it shows, in one answer."""
+
+import math
+from importlib.metadata import version
+from typing import Any
+
+from emulator import library
+from emulator.control.state import State
+from emulator.page import palette, render
+
+
+def snapshot(state: State) -> dict[str, Any]:
+    """The running testbed as it is now, in plain values."""
+    status = state.status()
+    traffic, latest = state.history.traffic(status.last_round), state.history.timeline()
+    return {
+        "status": status.model_dump(mode="json"),
+        "nodes": [{**_node(state, name), "traffic_bit_s": traffic.get(name)} for name in state.nodes],
+        "curves": state.history.curves(),
+        "timeline": None if latest is None else {**latest, "colours": palette.custom_properties(latest["stages"])},
+        "events": state.history.happened(),
+    }
+
+
+def live_page() -> str:
+    """The page; it holds nothing of the testbed."""
+    return render(
+        "live.html.j2",
+        profiles={kind: library.names(kind) for kind in ("links", "devices")},
+        version=version("edgebed"),
+    )
+
+
+def _node(state: State, name: str) -> dict[str, Any]:
+    view = state.node(name)
+    rates = {"up": _rate(view.link.up.rate), "down": _rate(view.link.down.rate)}
+    return {**view.model_dump(mode="json"), "rate_bit_s": rates}
+
+
+def _rate(rate: float) -> float | None:
+    """bit/s; None for unlimited, which JSON has no number for."""
+    return None if rate == math.inf else rate

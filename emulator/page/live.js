@@ -1,0 +1,208 @@
+"use strict";
+// Asks the testbed for all it shows, a few times a second, and goes on asking when it does not answer.
+const EVERY = 400, PATIENCE = 3000, KEY = "edgebed-token";
+
+const $ = (selector, within = document) => within.querySelector(selector);
+const per = (bits) => bits === null ? "unlimited" : bits === undefined ? "\u2013" :
+  bits >= 1e9 ? (bits / 1e9).toPrecision(3) + " Gbit/s" : bits >= 1e6 ? (bits / 1e6).toPrecision(3) + " Mbit/s" :
+  (bits / 1e3).toPrecision(3) + " kbit/s";
+const seconds = (value) => value === null || value === undefined ? "\u2013" : duration(1e6 * value);
+const share = (value) => value === null ? "\u2013" : (100 * value).toFixed(1) + " %";
+
+if (location.hash.startsWith("#token=")) {
+  localStorage.setItem(KEY, decodeURIComponent(location.hash.slice(7)));
+  history.replaceState(null, "", location.pathname);
+}
+
+async function ask(path, options = {}) {
+  const headers = { Authorization: `Bearer ${localStorage.getItem(KEY) || ""}`, "Content-Type": "application/json" };
+  const answer = await fetch(path, { ...options, headers, signal: AbortSignal.timeout(PATIENCE) });
+  const said = await answer.json();
+  if (!answer.ok) throw Object.assign(new Error(said.detail), { status: answer.status });
+  return said;
+}
+
+// -- what is shown
+
+const timeline = new Timeline($("#timeline canvas"), {});
+timeline.highlight = false;
+const accuracy = new Curves($("#accuracy"), (value) => (100 * value).toFixed(0) + " %");
+const latency = new Curves($("#latency"), (value) => duration(1e6 * value));
+let followed = true;
+for (const kind of ["pointerdown", "keydown", "wheel"])
+  timeline.canvas.addEventListener(kind, () => { followed = false; }, { passive: true });
+timeline.canvas.addEventListener("dblclick", () => { followed = true; });
+
+function definitions(list, entries) {
+  const wanted = entries.flat().join("\n");
+  if (list.dataset.shown === wanted) return;
+  list.dataset.shown = wanted;
+  list.replaceChildren(...entries.map(([name, value]) => {
+    const pair = document.createElement("div"), term = document.createElement("dt"), said = document.createElement("dd");
+    term.textContent = name;
+    said.textContent = value;
+    if (list.id !== "now") pair.style.display = "contents";
+    pair.append(term, said);
+    return pair;
+  }));
+}
+
+function showStatus(status) {
+  document.title = `${status.run || "idle"}: ${status.experiment}, edgebed`;
+  $("#title").textContent = `${status.experiment} on testbed ${status.testbed}`;
+  $("#subtitle").textContent = `${status.runtime} runtime, time scale ${status.time_scale}, results in ${status.folder}`;
+  definitions($("#now"), [
+    ["run", status.run || "none now"],
+    ["round", status.round],
+    ["accuracy", share(status.accuracy)],
+    ["round latency", seconds(status.round_latency_s)],
+    ["busy longest", status.slowest || "\u2013"],
+    ["done", status.runs_done.join(", ") || "\u2013"],
+    ["to come", status.runs_left.join(", ") || "\u2013"],
+  ]);
+}
+
+function showTimeline(data) {
+  if (!data) return;
+  timeline.colours = data.colours;
+  $("#timeline .legend").replaceChildren(...data.stages.map((stage) => {
+    const entry = document.createElement("span"), mark = document.createElement("i");
+    mark.style.background = `var(${data.colours[stage]})`;
+    entry.append(mark, stage.replaceAll("_", " "));
+    return entry;
+  }));
+  const from = timeline.from, to = timeline.to;
+  timeline.show(data, null);
+  const end = data.rounds[data.rounds.length - 1];
+  if (followed) timeline.window(-0.01 * end, 1.03 * end);
+  else timeline.window(from, to);
+  $("#timeline").dataset.rounds = data.numbers.join();
+  $("#timeline .note").textContent = `Round ${data.numbers.join(", ")}: from the last whole one on, one after the other. ` +
+    "Drag, arrow keys, + and \u2212 look closer; a double click follows again.";
+  timeline.canvas.setAttribute("aria-label", `Timeline of rounds ${data.numbers.join(", ")}`);
+}
+
+function card(node) {
+  const made = $("#node").content.cloneNode(true).firstElementChild;
+  made.id = `node-${node.name}`;
+  $("h3", made).textContent = `${node.name} (${node.role})`;
+  const said = $(".said", made);
+  async function change(path, options) {
+    said.className = "said";
+    said.textContent = "\u2026";
+    try {
+      const done = await ask(`/nodes/${encodeURIComponent(node.name)}${path}`, options);
+      said.textContent = Object.values(done.details).join("; ") || "it was so before";
+    } catch (fault) {
+      said.className = "said bad";
+      said.textContent = fault.message;
+    }
+    refresh();
+  }
+  $(".apply", made).addEventListener("submit", (event) => {
+    event.preventDefault();
+    const profile = new FormData(event.target).get("profile");
+    change("/apply", { method: "POST", body: JSON.stringify({ profile }) });
+  });
+  for (const way of ["up", "down"]) {
+    const slider = $(`[name=${way}]`, made);
+    slider.addEventListener("input", () => { slider.dataset.held = "1"; slider.nextElementSibling.textContent = per(10 ** slider.value); });
+    slider.addEventListener("change", async () => {
+      const rate = Math.round(10 ** slider.value) + " bit/s";
+      await change("", { method: "PATCH", body: JSON.stringify({ link: { [way]: { rate } } }) });
+      delete slider.dataset.held;
+    });
+  }
+  return made;
+}
+
+function showNode(node, slowest) {
+  const made = document.getElementById(`node-${node.name}`) || $("#nodes").appendChild(card(node));
+  made.classList.toggle("slowest", node.name === slowest);
+  const state = $(".state", made), traffic = node.traffic_bit_s || {};
+  state.textContent = node.state + (node.reason ? `: ${node.reason}` : "");
+  state.classList.toggle("bad", node.state === "failed" || node.state === "silent");
+  definitions($("dl", made), [
+    ["device", node.device.name],
+    ["link", node.link.name],
+    ["rate up", per(node.rate_bit_s.up)],
+    ["rate down", per(node.rate_bit_s.down)],
+    ["sends", per(traffic.up)],
+    ["receives", per(traffic.down)],
+    ["busy in a round", seconds(node.busy_s)],
+  ]);
+  for (const way of ["up", "down"]) {
+    const slider = $(`[name=${way}]`, made), rate = node.rate_bit_s[way];
+    if (slider.dataset.held) continue;
+    slider.value = rate === null ? slider.max : Math.log10(rate);
+    slider.setAttribute("aria-valuetext", per(rate));
+    slider.nextElementSibling.textContent = per(rate);
+  }
+}
+
+let newest = 0;
+function showEvents(events) {
+  const last = events.length ? events[events.length - 1].number : 0;
+  if (last === newest) return;
+  newest = last;
+  $("#events").replaceChildren(...events.toReversed().map((event) => {
+    const line = document.createElement("li"), when = document.createElement("time");
+    when.textContent = new Date(1000 * event.at).toLocaleTimeString();
+    line.className = event.warning ? "warning" : "";
+    line.append(when, (event.warning ? "Warning: " : "") + event.says);
+    return line;
+  }));
+}
+
+function show(now) {
+  showStatus(now.status);
+  showTimeline(now.timeline);
+  const of = (what) => Object.fromEntries(Object.entries(now.curves).map(([run, curves]) => [run, curves[what]]));
+  accuracy.show(of("accuracy"), 1);
+  latency.show(of("latency"));
+  for (const node of now.nodes) showNode(node, now.status.slowest);
+  showEvents(now.events);
+  document.body.dataset.shown = 1 + Number(document.body.dataset.shown || 0);
+}
+
+// -- asking
+
+function admitted(yes) {
+  $("#ask").hidden = yes;
+  $("#live").hidden = !yes;
+}
+
+let asking = null;
+async function once() {
+  try {
+    const now = await ask("/live");
+    admitted(true);
+    $("#connection").textContent = "";
+    show(now);
+  } catch (fault) {
+    if (fault.status === 401) {
+      admitted(false);
+      $("#connection").textContent = localStorage.getItem(KEY) ? "The token is not this testbed's." : "";
+      return false;
+    }
+    $("#connection").textContent = "No answer from the testbed: it is over, or cannot be reached. What is shown is the last that was heard; asking again.";
+    console.debug(fault);
+  }
+  return true;
+}
+
+function refresh() {
+  asking ??= once().finally(() => { asking = null; });
+  return asking;
+}
+
+async function follow() {
+  while (await refresh()) await new Promise((resume) => setTimeout(resume, document.hidden ? 5 * EVERY : EVERY));
+}
+
+$("#ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  localStorage.setItem(KEY, new FormData(event.target).get("token").trim());
+  follow();
+});
+follow();

@@ -1,0 +1,144 @@
+"""Keeps what happens in an experiment's runs, as it comes, and says what each came to."""
+
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from emulator import kernel_fidelity, quota, timeline, verdict
+from emulator.change import DEVICE_CHANGE, LINK_CHANGE
+from emulator.comparison import Comparison, compare, drift, join
+from emulator.control.rounds import Rounds
+from emulator.errors import EdgebedError
+from emulator.plan import SERVER_ROLES, Plan
+from emulator.report import files, prediction
+from emulator.report.metrics import metrics_csv
+from emulator.report.progress import Progress
+from emulator.report.summary import Summary, summarise
+from emulator.timeline import Metric, Span
+from emulator.verdict import HostFacts
+
+DRIFT = 0.10
+"""By how much the host's own speed may differ from its calibration before the reader is told."""
+
+
+class Recorder:
+    """Keeps what the nodes noted, writes it down in `folder` as it comes, and shows the progress."""
+
+    def __init__(self, folder: Path, writer: files.TimelineWriter, plan: Plan, progress: Progress) -> None:
+        self.folder = folder
+        self._writer = writer
+        self._rounds = int(plan.runs[0].config["rounds"])
+        self._servers = {name for role in SERVER_ROLES for name in plan.peers.get(role, ())}
+        self._progress = progress
+        self._spans: dict[str, list[Span]] = {}
+        self._metrics: dict[str, list[Metric]] = {}
+        self._wall: dict[str, float] = {}
+        self._round: dict[str, int] = {}
+        self._recent: dict[str, Rounds] = {}
+
+    def entry(self, fields: dict[str, Any]) -> None:
+        """One span or metric, as it came from a node."""
+        if "stage" in fields:
+            span = Span.from_fields(fields)
+            self._begin(span.run)
+            self._spans[span.run].append(span)
+            self._writer.write(span)
+            self._recent[span.run].note(fields)
+            if span.round > self._round[span.run]:
+                self._round[span.run] = span.round
+                self._show(span.run, span.round - 1)
+        else:
+            metric = Metric.from_fields(fields)
+            self._begin(metric.run)
+            self._metrics[metric.run].append(metric)
+            if metric.name == "accuracy":
+                self._progress.accuracy(metric.run, metric.value)
+
+    def _show(self, run: str, ended: int) -> None:
+        recent = self._recent[run]
+        latency = recent.latency()
+        if latency is not None:
+            busy = {name: seconds for name, seconds in recent.busy().items() if name not in self._servers}
+            self._progress.latency(run, latency, max(busy, key=lambda name: busy[name], default=None))
+        self._progress.round(run, ended)
+
+    def finished(self, run: str, wall_s: float) -> None:
+        """A run is over."""
+        self._begin(run)
+        self._wall[run] = wall_s
+        self._progress.round(run, self._rounds)
+        self._progress.end(run)
+        self._writer.flush()
+        with named(run):
+            # The next run may have begun, but its timing is not complete.
+            self._write_metrics(self._wall)
+
+    def keep(self) -> None:
+        """Write down the metrics of the whole rounds of a run that breaks off."""
+        for run, spans in self._spans.items():
+            if run not in self._wall:
+                self._spans[run] = [span for span in spans if span.round < self._round[run]]
+                self._metrics[run] = [metric for metric in self._metrics[run] if metric.round < self._round[run]]
+        with contextlib.suppress(ValueError, EdgebedError):  # what the run broke off for is what the user is told
+            self._write_metrics([run for run, last in self._round.items() if run in self._wall or last > 1])
+
+    def _write_metrics(self, runs: Collection[str]) -> None:
+        metrics = [metric for run in runs for metric in self._metrics[run]]
+        elapsed = {run: timeline.elapsed_at(timeline.latencies(self._spans[run])) for run in runs}
+        files.write(self.folder / files.METRICS, metrics_csv(metrics, elapsed))
+
+    def short_stages(self) -> list[str]:
+        """What the CPU quotas could not slow down, one line for each kind of stage."""
+        return quota.short_stages(span for spans in self._spans.values() for span in spans)
+
+    def summary(self, run: str, plan: Plan, facts: HostFacts, target: float | None) -> Summary:
+        """What a finished run comes to."""
+        spans, metrics, wall = self._spans[run], self._metrics[run], self._wall[run]
+        with named(run):
+            links = {node.name: node.link for node in plan.nodes}
+            ideal = kernel_fidelity.promised(spans, links) if plan.links == "kernel" else ()
+            judged = verdict.judge(spans, facts, ideal=ideal)
+            return summarise(spans, metrics, servers=self._servers, wall=wall, target=target, verdict=judged)
+
+    def compare(self, predicted: list[Span]) -> dict[str, Comparison]:
+        """Each run beside its prediction, and a file of all of it.
+
+        Raises `EdgebedError` when the testbed was changed while it ran: what was predicted is another one.
+        """
+        if any(span.stage in (LINK_CHANGE, DEVICE_CHANGE) for spans in self._spans.values() for span in spans):
+            raise EdgebedError("the testbed was changed while it ran")
+        said = timeline.runs(predicted)
+        found: dict[str, Comparison] = {}
+        for run, spans in self._spans.items():
+            with named(run):
+                found[run] = compare(spans, said[run])
+        pairs = [pair for run, spans in self._spans.items() for pair in join(spans, said[run])]
+        files.write(self.folder / files.PREDICTION, prediction.prediction_csv(pairs))
+        return found
+
+    def drifts(self, predicted: list[Span], slowdowns: Mapping[str, float]) -> list[str]:
+        """Where this host was not as quick as when it was calibrated, one line for each run."""
+        said = timeline.runs(predicted)
+        found = {run: drift(spans, said[run], slowdowns) for run, spans in self._spans.items()}
+        return [
+            f"{run}: its computations took {ratio:.2f} times the CPU time that this host was calibrated at: other work "
+            f"slowed it down, then or now, and the prediction is off by that (edgebed calibrate measures anew)"
+            for run, ratio in found.items()
+            if ratio is not None and abs(ratio - 1) > DRIFT
+        ]
+
+    def _begin(self, run: str) -> None:
+        if run not in self._spans:
+            self._spans[run], self._metrics[run], self._round[run] = [], [], 0
+            self._recent[run] = Rounds()
+            self._progress.begin(run, self._rounds)
+
+
+@contextlib.contextmanager
+def named(run: str) -> Iterator[None]:
+    """Turn timing that is missing or makes no sense into one line that names the run."""
+    try:
+        yield
+    except ValueError as error:
+        raise EdgebedError(f"{run}: {error}") from error
