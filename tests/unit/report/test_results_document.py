@@ -9,6 +9,7 @@ import pytest
 from emulator.report import files, frames
 from emulator.report.metrics import FIRST, KEYS
 from emulator.timeline import Span
+from nodes.evaluate import Evaluation, Spread
 
 TEXT = (Path(__file__).parents[3] / "docs" / "results.md").read_text(encoding="utf-8")
 
@@ -27,9 +28,10 @@ def test_every_field_of_a_span_is_documented() -> None:
 
 def test_every_column_of_metrics_is_documented() -> None:
     gapsl = (Path(__file__).parents[3] / "nodes" / "algorithms" / "gapsl.py").read_text(encoding="utf-8")
-    recorded = set(re.findall(r'^ +"(\w+)": ', gapsl.split("metrics = {")[1].split("}")[0], re.MULTILINE))
+    recorded = set(re.findall(r'^ +"(\w+)": ', gapsl.split("def _metrics(")[1], re.MULTILINE))
     assert recorded >= {"mean_angle", "leaders"}
-    assert first_cells(section("`metrics.csv`")) == {*KEYS, *FIRST} | recorded
+    evaluated = Evaluation(everyone=Spread(0.5, 0.4, 0.6), own=Spread(0.5, 0.4, 0.6), ensemble=0.5).metrics()
+    assert first_cells(section("`metrics.csv`")) == {*KEYS, *FIRST, *evaluated} | recorded
 
 
 def test_every_file_is_documented() -> None:
