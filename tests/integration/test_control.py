@@ -97,27 +97,19 @@ def running(tmp_path: Path) -> Iterator[Running]:
 def test_a_rate_changed_in_the_middle_of_a_message_holds_from_then_on(running: Running) -> None:
     running.wait_for("sending")
     time.sleep(0.4)
-    answers = [running.http.patch("/nodes/client", json={"link": {"up": {"rate": "8 Mbit/s"}}})]
+    answer = running.http.patch("/nodes/client", json={"link": {"up": {"rate": "8 Mbit/s"}}})
     running.wait_for("received")
-    took = []
-    for number in range(10):  # nothing is in transit now: how long until a change is in force?
-        began = time.monotonic()
-        answers.append(running.http.patch("/nodes/client", json={"link": {"up": {"rate": f"{number + 1} Mbit/s"}}}))
-        took.append(time.monotonic() - began)
-    assert {answer.status_code for answer in answers} == {200}
+    assert answer.status_code == 200
     assert running.finish().status in (0, 3)
     (upload,) = running.spans("upload")
-    at = answers[0].json()["at"]
+    at = answer.json()["at"]
     before = at - upload["start"]
     assert 0 < before < upload["bytes"] * 8 / 20e6, "the change was not in the middle"
     predicted = before + (upload["bytes"] * 8 - before * 20e6) / 8e6
     assert_close(upload["end"] - upload["start"], predicted, relative=0.02, what="seconds of the upload")
-    changes = running.spans("link_change")
-    assert len(changes) == 11
-    assert (changes[0]["start"], changes[0]["end"], changes[0]["node"], changes[0]["round"]) == (at, at, "client", 1)
-    assert changes[0]["detail"] == "wire -> wire-changed (up 8 Mbit/s; down unlimited)"
-    # The API answers when the change is in force, so this is a bound; the best of 10, for the host has other work.
-    assert min(took) < 0.020, took
+    (change,) = running.spans("link_change")
+    assert (change["start"], change["end"], change["node"], change["round"]) == (at, at, "client", 1)
+    assert change["detail"] == "wire -> wire-changed (up 8 Mbit/s; down unlimited)"
 
 
 def test_the_user_sees_what_runs_changes_it_and_puts_it_back(running: Running) -> None:
