@@ -24,7 +24,7 @@ def rounds(run: Path) -> dict[str, dict[str, list[float]]]:
                     key = row["algorithm"], source, int(row["round"])
                     ends[key] = max(ends[key], float(row[f"{source}_start_s"]) + float(row[f"{source}_s"]))
     found: defaultdict[str, dict[str, list[float]]] = defaultdict(lambda: {source: [] for source in SOURCES})
-    for (algorithm, source, _), end in sorted(ends.items()):
+    for (algorithm, source, _), end in ends.items():
         found[algorithm][source].append(1000 * end)
     return found
 
@@ -46,8 +46,9 @@ def main(run: Path, out: Path) -> None:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     all_axes[0].set_ylabel("rounds no longer than that (%)")
-    all_axes[0].legend(frameon=False, fontsize=8)
-    figure.supxlabel("latency of a round, emulated (ms)", fontsize=9)
+    lines, labels = all_axes[0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside upper right", ncols=2, frameon=False)
+    figure.supxlabel("latency of a round, emulated (ms); dotted: the means", fontsize=9)
     figure.savefig(out, metadata={"Date": None})
 
 

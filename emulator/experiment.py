@@ -92,7 +92,8 @@ def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, prog
     if not (virtual or experiment.training):
         raise InputError("training: false measures nothing: add --runtime virtual, or leave training out")
     plan = make_plan(experiment, host.core_flops, host.cores, virtual=virtual)
-    cost = cost_model(experiment, host, insist=virtual, say=progress.say)
+    # Where the nodes are not this process's to start, neither are those of a calibration.
+    cost = cost_model(experiment, host, insist=virtual, make=runtime != "compose", say=progress.say)
     if virtual:
         plan = plan.model_copy(update={"cost": cost})
     folder = files.create_folder(experiment.name, out)

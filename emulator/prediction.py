@@ -36,11 +36,17 @@ def predict(experiment: Experiment, host: Host, cost: CostModel | None, plan: Pl
 
 
 def cost_model(
-    experiment: Experiment, host: Host, *, insist: bool = True, say: Callable[[str], None] = lambda text: None
+    experiment: Experiment,
+    host: Host,
+    *,
+    insist: bool = True,
+    make: bool = True,
+    say: Callable[[str], None] = lambda text: None,
 ) -> CostModel | None:
     """What predictions of `experiment` stand on: its calibration, made now (seconds) when there is none that fits.
 
-    None where the experiment wants none; and, unless `insist`, where its programs do not say what their work is.
+    None where the experiment wants none; unless `insist`, where its programs do not say what their work is; and unless
+    `make`, where none is kept.
     `say` hears of what takes a while. Raises `InputError` for a calibration that the experiment names and that does
     not fit.
     """
@@ -58,6 +64,8 @@ def cost_model(
     known = _kept(path, of)
     if known is not None and wanted <= known.runs:
         return known.cost
+    if not make:
+        return None
     if not insist and known is None and all(sizer(node.program) is None for node in plan.nodes):
         return None
     say(f"calibrating this host for {of}: less than a minute, once")

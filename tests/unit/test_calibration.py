@@ -7,7 +7,10 @@ from emulator.calibrate import _stages, copy_bandwidth
 from emulator.calibration import Calibration, Overheads, default_path, read, subject, write
 from emulator.cost import CostModel, StageCost
 from emulator.errors import InputError
+from emulator.host import Host
+from emulator.library import load_experiment
 from emulator.node import Work
+from emulator.prediction import calibration_plan, cost_model
 from emulator.timeline import Span
 from tests.tolerance import assert_close
 from tests.unit.virtual_world import plan
@@ -97,3 +100,17 @@ def test_a_copy_reads_and_writes_every_byte() -> None:
     ticks = iter(range(100))
     # Seven moments, one second apart: each copy moves 32 MiB in and 32 MiB out in a second.
     assert copy_bandwidth(lambda: float(next(ticks))) == 2 * 32 * 2**20
+
+
+def test_without_leave_to_make_one_there_is_a_cost_model_only_where_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    host = Host("a processor", 2, 2**30, 1e10)
+    experiment, _ = load_experiment("demo", {"algorithms": ["psl"]})
+    assert cost_model(experiment, host, make=False) is None
+    of = subject(calibration_plan(experiment, host))
+    write(default_path(of), made(of=of))
+    assert cost_model(experiment, host, make=False) == COST
+    without = experiment.model_copy(update={"calibration": "none"})
+    assert cost_model(without, host) is None
