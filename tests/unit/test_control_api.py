@@ -123,7 +123,9 @@ def test_the_api_describes_itself() -> None:
     world = World()
     assert world.ask("GET", "/docs", token=None).status_code == 200
     described = world.ask("GET", "/openapi.json", token=None).json()
-    assert {"/status", "/nodes", "/nodes/{name}", "/nodes/{name}/apply", "/events"} == set(described["paths"])
+    assert {"/status", "/nodes", "/nodes/{name}", "/nodes/{name}/apply", "/events", "/metrics"} == set(
+        described["paths"]
+    )
 
 
 # -- what it says
