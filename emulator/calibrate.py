@@ -26,7 +26,6 @@ from emulator.errors import EdgebedError
 from emulator.host import Host, fingerprint
 from emulator.node import Work
 from emulator.plan import Plan, RunPlan
-from emulator.runtime import local
 from emulator.runtime.program import sizer
 from emulator.runtime.virtual import simulate
 from emulator.timeline import Span
@@ -134,6 +133,8 @@ def _affordable(plan: Plan, host: Host, run: RunPlan, seconds: float) -> list[_S
 
 
 def _measure(plan: Plan) -> list[Span]:
+    from emulator.runtime import local  # and with it the control API: seldom needed, slow to import
+
     spans: list[Span] = []
 
     class Collect:
