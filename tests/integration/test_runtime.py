@@ -60,7 +60,7 @@ def test_a_run_leaves_a_folder_from_which_it_runs_again(tmp_path: Path) -> None:
     assert "results: runs/tiny-1" in run.out
 
     assert {path.name for path in folder.iterdir()} == {
-        "experiment.yaml", "timeline.jsonl", "metrics.csv", "result.json", "logs"
+        "experiment.yaml", "timeline.jsonl", "metrics.csv", "result.json", "report.html", "logs"
     }  # fmt: skip
     assert {path.name for path in (folder / "logs").iterdir()} == {"hub.log", "server.log", "client.log"}
     check_result(result, runtime="local", testbed="two", seed=7, algorithms=["one", "two"])
@@ -91,7 +91,7 @@ def check_result(result: dict[str, Any], *, algorithms: list[str], **facts: obje
     for one in result["algorithms"].values():
         assert set(one) == {
             "rounds", "emulated_s", "wall_s", "round_latency_s", "accuracy", "target_accuracy", "time_to_accuracy_s",
-            "bytes", "stages_s", "predicted",
+            "bytes", "stages_s", "predicted", "verdict",
         }  # fmt: skip
         assert one["rounds"] == 2
         assert set(one["round_latency_s"]) == {"mean", "median", "p95"}
