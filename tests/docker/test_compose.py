@@ -121,7 +121,7 @@ def test_up_testbed_runs_the_demo_and_leaves_its_results_to_the_folders_owner(
     docker_engine: docker.DockerClient, checkout: Path, project: Callable[[Path], Project]
 ) -> None:
     runs = checkout / "runs"
-    runs.mkdir()
+    runs.mkdir(exist_ok=True)
     if os.geteuid() == 0:
         os.chown(runs, OWNER, OWNER)
     owner = runs.stat().st_uid

@@ -265,7 +265,7 @@ def test_a_valid_run_ends_with_0_and_json_prints_nothing_but_the_result(tmp_path
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot take cores away")
 def test_an_oversubscribed_host_ends_in_3_and_says_so(tmp_path: Path, core_flops: float) -> None:
-    near = {"training": f"{0.9 * core_flops / 1e9:.6g} GFLOP/s", "memory": "unlimited", "source": "a test"}
+    near = {"training": f"{0.9 * core_flops / 1e9:.15g} GFLOP/s", "memory": "unlimited", "source": "a test"}
     nodes: list[dict[str, Any]] = [{"role": "server", "device": "host", "link": "lan-unlimited"}]
     nodes.append({"role": "client", "device": {"name": "near", **near}, "link": "lan-unlimited", "count": 3})
     experiment = write_experiment(tmp_path, SPIN, testbed={"name": "crowd", "nodes": nodes}, time_scale=1.0)
