@@ -46,11 +46,15 @@ def check(in_force: Bandwidth | None, cores: float, device: str) -> None:
         raise NodeFailure(f"its device '{device}' takes a CPU quota of {wanted}, but {found}")
 
 
-def mode(early: float, throttled: int | None, period: float) -> str:
-    """How a stage was slowed down that ended `early` seconds (host time) before it was due: "quota" or "stretched".
+def mode(promised: float, early: float, throttled: int | None, period: float) -> str:
+    """How a stage of `promised` seconds (host time) was slowed down that ended `early` before it was due: "quota" or
+    "stretched".
 
-    `throttled`: how many periods' quota it used up; None: unknown.
+    `throttled`: how many periods' quota it used up; None: unknown. One that used up none, and is too short for it, was
+    not slowed down by the quota, though a timer or a busy core may have made it late.
     """
+    if throttled == 0 and promised <= 2 * period:
+        return "stretched"
     return "quota" if early <= 0 or (throttled and early <= 2 * period) else "stretched"
 
 

@@ -64,8 +64,9 @@ class Device:
         if self._throttled:
             after = cgroup.throttling()
             throttled = after.throttled - before.throttled if before and after else None
-            early = (due(start, cpu, self._slowdowns) - self._clock.now()) * self._clock.scale
-            mode = quota.mode(early, throttled, quota.bandwidth(self.cores).period)
+            until, scale = due(start, cpu, self._slowdowns), self._clock.scale
+            early = (until - self._clock.now()) * scale
+            mode = quota.mode((until - start) * scale, early, throttled, quota.bandwidth(self.cores).period)
         held_until = await self._hold(start, cpu)
         return Computed(result, self._clock.now(), held_until, cpu, mode, throttled)
 

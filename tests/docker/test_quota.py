@@ -97,7 +97,10 @@ def test_a_device_gets_its_share_of_a_core_and_what_is_too_short_is_held_back(
 
     notes = result["host"]["notes"]
     assert "CPU quotas in cores, read back by each node: server 0.5, quarter 0.25, half 0.5" in notes
-    said = r"short of (quarter, half|half, quarter|half): \d+ of (16|32) stages were too short for the CPU quota \(0\.5.* ms .*"
+    said = (
+        r"short of (quarter, half|half, quarter|half): \d+ of (16|32) stages were too short for the CPU quota "
+        r"\(0\.5.* ms .*"
+    )
     assert too_busy or any(re.fullmatch(said, note) for note in notes), notes
     assert "CPU quota in force: 0.25 cores (2.5 ms in each 10 ms)" in (out / "logs/quarter.log").read_text()
 

@@ -68,7 +68,13 @@ def test_another_quota_is_refused_naming_both(in_force: Bandwidth | None, found:
     ],
 )
 def test_a_stage_that_comes_early_was_too_short(early: float, throttled: int | None, expected: str) -> None:
-    assert mode(early, throttled, period=0.010) == expected
+    assert mode(0.1, early, throttled, period=0.010) == expected
+
+
+def test_a_stage_too_short_for_the_quota_is_not_its_doing_when_a_timer_makes_it_late() -> None:
+    assert mode(0.02, -0.001, throttled=0, period=0.010) == "stretched"
+    assert mode(0.02, -0.001, throttled=1, period=0.010) == "quota"
+    assert mode(0.05, -0.001, throttled=0, period=0.010) == "quota"
 
 
 def stage(node: str, mode: str, cpu: float = 0.004, stage: str = "forward") -> Span:
