@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from emulator import experiment as experiments
-from emulator import timeline
+from emulator import prediction, timeline
 from emulator.comparison import Comparison, compare
 from emulator.errors import InputError, nearest
 from emulator.explanation import Explanation, explain
@@ -19,7 +19,7 @@ from emulator.host import Host, this_host
 from emulator.library import load_testbed
 from emulator.overrides import set_keys
 from emulator.plan import SERVER_ROLES, Plan, make_plan
-from emulator.prediction import cost_model, predict
+from emulator.prediction import cost_model
 from emulator.profiles import Experiment
 from emulator.report import explanation as explained
 from emulator.report import files
@@ -28,7 +28,7 @@ from emulator.retiming import check_recording, retime
 from emulator.timeline import Span
 
 
-@click.command("predict")
+@click.command()
 @click.argument("what", metavar="EXPERIMENT|RUN_DIR", default="demo")
 @click.option("--testbed", metavar="NAME|FILE", help="Of a run: what it would have been like there.")
 @click.option("--algorithm", "algorithms", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
@@ -37,7 +37,7 @@ from emulator.timeline import Span
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of an experiment, dotted.")
 @click.option("--curves", type=click.Path(path_type=Path), metavar="FILE", help="Accuracy against time, as CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
-def predict_command(
+def predict(
     what: str,
     testbed: str | None,
     algorithms: tuple[str, ...],
@@ -63,7 +63,7 @@ def predict_command(
     overrides |= set_keys(settings)
     prepared = experiments.check(what, overrides)
     host = this_host()
-    spans = predict(prepared, host, cost_model(prepared, host, say=_say))
+    spans = prediction.predict(prepared, host, cost_model(prepared, host, say=_say))
     _show(_explanations(spans, make_plan(prepared, host.core_flops, host.cores, virtual=True)), {}, {}, as_json)
 
 
@@ -86,7 +86,7 @@ def _of_run(
     old = make_plan(recorded, host.core_flops, host.cores, virtual=True)
     if testbed is None:
         mine = this_host()
-        said = predict(recorded, mine, cost_model(recorded, mine, say=_say))
+        said = prediction.predict(recorded, mine, cost_model(recorded, mine, say=_say))
         by_run = timeline.runs(spans)
         try:
             agreed = {run: compare(by_run[run], own) for run, own in timeline.runs(said).items()}

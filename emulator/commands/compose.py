@@ -10,8 +10,9 @@ from textwrap import dedent
 
 import click
 
+from emulator import compose as composing
 from emulator import experiment as experiments
-from emulator.compose import Order, compose, devices_of, stack
+from emulator.compose import Order, devices_of
 from emulator.device import cpu_ceilings
 from emulator.document import as_yaml
 from emulator.errors import InputError
@@ -60,14 +61,14 @@ class _Limits:
     core_flops: float | None = None
 
 
-@click.command("compose")
+@click.command()
 @click.argument("testbed", required=False, metavar="[TESTBED]")
 @click.option("--experiment", default="demo", show_default=True, metavar="NAME|FILE")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Default: standard output.")
 @click.option("--swarm", is_flag=True, help="Write a stack for Docker Swarm: more than one host.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of the experiment, dotted.")
 @click.option("--mount", is_flag=True, help="Let the containers read the current folder, such as for data in it.")
-def command(
+def compose(
     testbed: str | None, experiment: str, out: Path | None, swarm: bool, settings: tuple[str, ...], mount: bool
 ) -> None:
     """Write a file with which Docker Compose runs an experiment on TESTBED (default: the experiment's own)."""
@@ -94,7 +95,7 @@ def command(
     written_by += [word for setting in settings for word in ("--set", setting)]
     written_by += [flag for flag, given in (("--mount", mount), ("--swarm", swarm)) if given]
     text = _head(shlex.join(written_by), STACK_HEAD if swarm else COMPOSE_HEAD, limits.why)
-    text += as_yaml(stack(order) if swarm else compose(order))
+    text += as_yaml(composing.stack(order) if swarm else composing.compose(order))
     if out is None:
         sys.stdout.write(text)
     else:
