@@ -8,10 +8,12 @@ PIP_ARGS ?=
 .PHONY: demo test check bench lint clean
 
 demo: $(VENV)/.runs
-	$(BIN)/edgebed run demo
+	$(BIN)/edgebed run demo $(ARGS)
 
+# Two at a time, but those that measure times one by one: others would make them wait for a core.
 test: $(VENV)/.develops
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 # What CI runs.
 check: lint test

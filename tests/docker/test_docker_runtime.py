@@ -91,6 +91,7 @@ def test_nodes_have_the_limits_of_their_devices_and_few_rights(docker_engine: do
     assert not (here / "made-here").exists()
 
 
+@pytest.mark.alone
 def test_containers_measure_what_processes_do(docker_engine: docker.DockerClient, here: Path) -> None:
     device = {"name": "a-board", "training": "4 GFLOP/s", "memory": "1 GiB", "source": "a test"}
     experiment = write_experiment(here, BUSY, device=device, rounds=12)

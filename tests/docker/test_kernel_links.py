@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import pytest
 
 from emulator.timeline import Span, latencies
 from tests.docker.testbed import Run
 from tests.integration.running import SECONDS, read_result, write_experiment
 from tests.tolerance import assert_close
+
+pytestmark = pytest.mark.alone
 
 ROUNDS = 5
 LINK = {

@@ -16,6 +16,8 @@ from tests.docker.testbed import EngineProxy, Run
 from tests.integration.running import LINK, edgebed, read_result, write_experiment
 from tests.tolerance import assert_close
 
+pytestmark = pytest.mark.alone
+
 SHARES = {"quarter": 0.25, "half": 0.5}
 BUSY = """
 import time
@@ -90,15 +92,14 @@ def test_a_device_gets_its_share_of_a_core_and_what_is_too_short_is_held_back(
 
         short = [span for span in spans if span["node"] == name and span["stage"] == "short"]
         held = [span for span in short if span["mode"] == "stretched"]
-        # The slower one comes from its long stage without a pause, and may have used up its quota with that.
-        assert too_busy or name == "quarter" or len(held) >= len(short) / 2
+        assert too_busy or len(held) >= len(short) / 2
         assert all(span["mode"] == "stretched" or span["throttled"] or span["end"] >= span["due"] for span in short)
         assert all(span["end"] - span["start"] >= 0.99 * span["cpu"] / share for span in held)
 
     notes = result["host"]["notes"]
     assert "CPU quotas in cores, read back by each node: server 0.5, quarter 0.25, half 0.5" in notes
     said = (
-        r"short of (quarter, half|half, quarter|half): \d+ of (16|32) stages were too short for the CPU quota "
+        r"short of (quarter, half|half, quarter): \d+ of 32 stages were too short for the CPU quota "
         r"\(0\.5.* ms .*"
     )
     assert too_busy or any(re.fullmatch(said, note) for note in notes), notes

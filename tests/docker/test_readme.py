@@ -41,6 +41,7 @@ def walk(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str]
     subprocess.run(["docker", "compose", "down", "--volumes", "--timeout", "1"], cwd=here, timeout=SECONDS)
 
 
+@pytest.mark.alone
 def test_the_walk_through_changes_a_clients_latency_and_puts_it_back(
     docker_engine: docker.DockerClient, walk: Callable[[str], str]
 ) -> None:

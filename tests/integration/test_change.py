@@ -15,6 +15,8 @@ from emulator.profiles import Channel, DeviceProfile, LinkProfile
 from tests.integration.bus_world import SECONDS, Joined, World, make_plan, on_loop, world
 from tests.tolerance import assert_close
 
+pytestmark = pytest.mark.alone
+
 MB = 10**6
 
 

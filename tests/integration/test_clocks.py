@@ -10,6 +10,8 @@ from emulator.timeline import Span
 from tests.integration.bus_world import Joined, World, make_plan, on_loop, world
 from tests.tolerance import assert_close
 
+pytestmark = pytest.mark.alone
+
 AHEAD = 1234.5
 """Seconds that the other host's clock is ahead."""
 

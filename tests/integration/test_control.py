@@ -94,6 +94,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
 # -- what a change does
 
 
+@pytest.mark.alone
 def test_a_rate_changed_in_the_middle_of_a_message_holds_from_then_on(running: Running) -> None:
     running.wait_for("sending")
     time.sleep(0.4)

@@ -8,6 +8,8 @@ import pytest
 from tests.integration.running import edgebed, write_experiment
 from tests.tolerance import assert_close
 
+pytestmark = pytest.mark.alone
+
 RATE = 10e6
 SLOWDOWN = 3.0
 PROGRAM = """

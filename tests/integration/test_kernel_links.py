@@ -31,7 +31,7 @@ from tests.integration.bus_world import make_plan
 from tests.integration.netns import World
 from tests.tolerance import assert_close
 
-pytestmark = pytest.mark.skipif(bool(netns.why_not()), reason=netns.why_not())
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(bool(netns.why_not()), reason=netns.why_not())]
 
 T = TypeVar("T")
 NBYTES = 2**19

@@ -34,7 +34,7 @@ EXPERIMENT = (
 PATIENCE = 280.0
 """Seconds for a command that calibrates first, however busy the machine is."""
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
 
 
 def edgebed(*arguments: object, cwd: Path) -> Finished:
