@@ -32,13 +32,15 @@ from emulator.timeline import Span
 
 SECONDS = 10.0
 """Of this host's time, about, for all runs of an experiment; starting its processes comes on top."""
-MOST_ROUNDS, FEWEST_ROUNDS = 12, 3
+MOST_ROUNDS, FEWEST_ROUNDS = 24, 3
 SIZES = 3
 TRIMMED = 0.1
 """The share of the measured times left out at either end: what else the host did shows there."""
 UNKNOWN_SECONDS = 1e-3
 ASSUMED_EFFICIENCY = 0.5
 """What a call takes on top of its work, and the share of the roofline, before anything is known."""
+FACTORS = 9
+"""By how many a stage's spread is told."""
 TIMERS, TIMER_SECONDS = 50, 0.003
 COPIED = 32 * 2**20
 
@@ -167,13 +169,15 @@ def _stages(
     points: defaultdict[tuple[str, str, str], list[Point]] = defaultdict(list)
     firsts: dict[tuple[str, str, str], float] = {}
     cold: dict[Key, float] = {}
+    spreads: dict[tuple[str, str, str], tuple[float, ...]] = {}
     for (run, role, stage), by_node in cpu.items():
         later = [value for values in by_node.values() for value in values[1:]] or [v[0] for v in by_node.values()]
-        usual = _trimmed_mean(later)
+        usual = statistics.fmean(_trimmed(later))
         extra = max(0.0, statistics.fmean(values[0] for values in by_node.values()) - usual)
         key = names[run], role, stage
         cold.setdefault((role, stage), extra)
         firsts.setdefault(key, extra)
+        spreads.setdefault(key, _spread(later))
         work = works[run].get((role, stage))
         least = roofline(work, core_flops, bandwidth) if work else 0.0
         points[key].append(Point(least, usual, len(later)))
@@ -183,16 +187,26 @@ def _stages(
         stages.append(
             StageCost(
                 run=run, role=role, stage=stage, overhead=overhead, efficiency=efficiency,
-                first=firsts[run, role, stage], cold=cold[role, stage],
+                first=firsts[run, role, stage], cold=cold[role, stage], spread=spreads[run, role, stage],
             )
         )  # fmt: skip
     return stages
 
 
-def _trimmed_mean(values: Iterable[float]) -> float:
+def _trimmed(values: Iterable[float]) -> list[float]:
+    """In order, without the TRIMMED share at either end."""
     ordered = sorted(values)
     cut = int(TRIMMED * len(ordered))
-    return statistics.fmean(ordered[cut : len(ordered) - cut])
+    return ordered[cut : len(ordered) - cut]
+
+
+def _spread(values: Iterable[float]) -> tuple[float, ...]:
+    """What `values` are beside their mean (see `StageCost.spread`); of fewer than FACTORS, nothing is known."""
+    kept = _trimmed(values)
+    if len(kept) < FACTORS:
+        return ()
+    factors = np.quantile(kept, (np.arange(FACTORS) + 0.5) / FACTORS)
+    return tuple((factors / factors.mean()).tolist())
 
 
 def _overheads(spans: Iterable[Span]) -> Overheads:

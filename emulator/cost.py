@@ -11,9 +11,15 @@ and a stage takes a core of the calibrated host
 CPU seconds, `a` and `e` fitted to what the host was measured to take (see `calibrate`). An emulated device of training
 throughput D takes `c * P / D`: exactly the ratio by which stretched compute holds results back (see `device`). Without
 a calibration `a` is 0, `e` is 1 and memory no limit: every device reaches its profile's throughput, `F / D`.
+
+No two calls of a stage take the same: each takes `c` times a factor of mean 1, drawn from those that were measured.
+A round waits for the slowest of its clients, so that its mean would come out too short without. The draw depends on the
+seed, the run, the node, the stage and the number of the call, and on nothing else.
 """
 
+import hashlib
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -44,6 +50,8 @@ class StageCost(BaseModel):
     """CPU seconds by which a node's first call in a run takes longer."""
     cold: float = Field(default=0.0, ge=0)
     """The same of the first call in the life of a node, which is in the first run."""
+    spread: tuple[float, ...] = ()
+    """What calls take beside their mean: equally likely factors of mean 1, rising; empty: all take the same."""
 
 
 class CostModel(BaseModel):
@@ -128,11 +136,12 @@ def host_seconds(cost: StageCost, work: Work | None, model: CostModel) -> float:
 class Charges:
     """What the computations of one run take its nodes. `model` None: without a calibration."""
 
-    def __init__(self, model: CostModel | None, run: str, *, first_run: bool = True) -> None:
+    def __init__(self, model: CostModel | None, run: str, *, first_run: bool = True, seed: int = 0) -> None:
         self._model = model
         self._stages = {(c.role, c.stage): c for c in model.stages if c.run == run} if model else {}
         self._first_run = first_run
-        self._seen: set[tuple[str, str]] = set()
+        self._drawn_for = f"{seed}/{run}"
+        self._calls: Counter[tuple[str, str]] = Counter()
 
     def seconds(self, node: str, role: str, stage: str, work: Work | None, device: Hardware) -> float:
         """Emulated seconds that this call takes the node's device.
@@ -153,11 +162,14 @@ class Charges:
             )
         if cost.efficiency is not None and work is None:
             raise InputError(f"{node}: '{stage}' was calibrated with its work: pass work= to node.compute")
-        extra = 0.0
-        if (node, stage) not in self._seen:
-            self._seen.add((node, stage))
-            extra = cost.cold if self._first_run else cost.first
-        return (host_seconds(cost, work, self._model) + extra) * device.slowdown
+        call = self._calls[node, stage]
+        self._calls[node, stage] += 1
+        taken = host_seconds(cost, work, self._model)
+        if cost.spread:
+            taken *= cost.spread[int(_draw(f"{self._drawn_for}/{node}/{stage}/{call}") * len(cost.spread))]
+        if call == 0:
+            taken += cost.cold if self._first_run else cost.first
+        return taken * device.slowdown
 
     def _nominal(self, node: str, stage: str, work: Work | None, training: float) -> float:
         if math.isinf(training):
@@ -170,3 +182,8 @@ class Charges:
                 f"calibration: auto"
             )
         return work.flops / training
+
+
+def _draw(of: str) -> float:
+    """A number in [0, 1) that is the same wherever and whenever it is drawn of the same words."""
+    return int.from_bytes(hashlib.blake2b(of.encode(), digest_size=6).digest()) / 2**48

@@ -73,12 +73,16 @@ async def _all_runs(
     programs = {node.program: load(node.program) for node in plan.nodes}
     for run in plan.runs:
         began = time.monotonic()
-        charges = pricing(run.name) if pricing else Charges(plan.cost, run.name, first_run=run is plan.runs[0])
+        charges = pricing(run.name) if pricing else _charges(plan, run)
         world = _World(plan, run, note, charges)
         unreceived = await world.play(programs)
         finished(run.name, time.monotonic() - began)
         if unreceived:
             notes.append(f"{run.name}: {unreceived} messages were not received before the run ended")
+
+
+def _charges(plan: Plan, run: RunPlan) -> Pricing:
+    return Charges(plan.cost, run.name, first_run=run is plan.runs[0], seed=plan.seed)
 
 
 class _World:

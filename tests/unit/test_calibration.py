@@ -96,6 +96,19 @@ def test_stages_are_fitted_from_what_was_measured_without_the_first_calls() -> N
     assert_close(stage.cold, 1.0, what="the very first call's extra")
 
 
+def test_a_stages_spread_is_that_of_its_own_size_without_the_ends() -> None:
+    took = [0.1 * (1 + number % 5) for number in range(50)] + [9.0]
+    spans = [Span("psl/0", 1, "server", "think", 0.0, cpu, cpu=cpu, mode="stretched") for cpu in [1.0, *took]]
+    (stage,) = _stages(plan(clients=1), spans, {"psl/0": "psl"}, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
+    assert_close(sum(stage.spread) / len(stage.spread), 1.0, what="mean factor")
+    assert stage.spread == tuple(sorted(stage.spread))
+    assert_close(stage.overhead * stage.spread[4], 0.3, relative=0.01, what="the median")
+    assert stage.overhead * stage.spread[-1] < 0.6
+    few = [Span("psl/0", 1, "server", "think", 0.0, cpu, cpu=cpu, mode="stretched") for cpu in (1.0, 0.1, 0.2)]
+    (unknown,) = _stages(plan(clients=1), few, {"psl/0": "psl"}, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
+    assert unknown.spread == ()
+
+
 def test_a_copy_reads_and_writes_every_byte() -> None:
     ticks = iter(range(100))
     # Seven moments, one second apart: each copy moves 32 MiB in and 32 MiB out in a second.

@@ -99,3 +99,24 @@ def test_what_cannot_be_priced_is_refused_with_the_remedy(
 ) -> None:
     with pytest.raises(InputError, match=f"^node-7: .*{remedy}"):
         Charges(made, "psl").seconds("node-7", "client", stage, work, device)
+
+
+SPREAD = (0.7, 0.8, 1.0, 1.5)
+
+
+def taken(seed: int = 1, run: str = "psl", node: str = "a", calls: int = 400) -> list[float]:
+    charges = Charges(model(efficiency=0.5, spread=SPREAD), run, seed=seed)
+    usual = 0.001 + (1e9 / 40e9) / 0.5
+    return [charges.seconds(node, "client", "forward", WORK, HOST) / usual for _ in range(calls)]
+
+
+def test_calls_take_what_was_measured_each_as_often_as_the_other() -> None:
+    times = taken()
+    assert {round(time, 9) for time in times} == set(SPREAD)
+    assert_close(sum(times) / len(times), 1.0, relative=0.05, what="mean factor of 400 calls")
+
+
+def test_the_draw_is_of_the_seed_the_node_and_the_call_alone() -> None:
+    assert taken() == taken()
+    assert taken(calls=7) == taken(calls=400)[:7]
+    assert len({tuple(times) for times in (taken(), taken(seed=2), taken(node="b"))}) == 3
