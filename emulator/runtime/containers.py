@@ -159,15 +159,19 @@ class Containers:
         )
 
     async def resize(self, name: str, bandwidth: Bandwidth, memory: int | None) -> None:
-        """Give the running container another CPU quota and so many bytes of memory; None: as many as before.
+        """Give the running container another CPU quota and so many bytes of memory; None: all that the host has, for
+        the engine cannot lift a limit.
 
         Raises `EdgebedError` where it has more in use.
         """
         await self.throttle(name, bandwidth)
-        if memory is not None:
-            client, container = self._engine.client, self._ids[name]
-            resize = partial(client.update_container, container, mem_limit=memory, memswap_limit=memory)
-            await self._engine.call(f"limit the memory of {name}", resize)
+        client = self._engine.client
+
+        def limit() -> None:
+            most = int(client.info()["MemTotal"]) if memory is None else memory
+            client.update_container(self._ids[name], mem_limit=most, memswap_limit=most)
+
+        await self._engine.call(f"limit the memory of {name}", limit)
 
     async def run_in(self, name: str, command: Sequence[str]) -> tuple[int, str]:
         """Run `command` as root in the container, with the rights that the container was given; returns its exit

@@ -141,10 +141,13 @@ def test_another_device_resizes_the_container_while_it_runs(docker_engine: docke
     assert re.match(r"half: device a-board -> slower \(\S+ [GM]FLOP/s, 512 MiB\) at ", applied.out), applied
     limits = run.containers()["half"].attrs["HostConfig"]
     assert (limits["CpuQuota"], limits["CpuPeriod"], limits["Memory"]) == (1000, 10_000, 512 * 2**20)
+    (here / "larger.yaml").write_text(json.dumps(slower | {"memory": "unlimited"}))
+    assert edgebed("apply", "larger.yaml", "--node", "half", "--run", "out", cwd=here).status == 0
+    assert run.containers()["half"].attrs["HostConfig"]["Memory"] == docker_engine.info()["MemTotal"]
     after = rounds()
     run.wait_for(lambda: rounds() > after, "a round of the slower device")
     run.process.send_signal(signal.SIGINT)
     assert run.finish().status == 1
     spans = [json.loads(line) for line in (here / "out/timeline.jsonl").read_text().splitlines()]
-    (change,) = (span for span in spans if span["stage"] == "device_change")
-    assert change["node"] == "half"
+    changed = [span["node"] for span in spans if span["stage"] == "device_change"]
+    assert changed == ["half", "half"]
