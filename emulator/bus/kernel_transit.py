@@ -9,6 +9,7 @@ when it is, and whether the kernel keeps its rate is seen afterwards (see `kerne
 import asyncio
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,7 @@ class _Message:
     header: Header
     left: int
     """Bytes of tensors still to come."""
-    jitter: tuple[float, float]
+    jitter: Sequence[float]
 
 
 @dataclass
