@@ -11,7 +11,7 @@ import zmq
 from emulator.bus import wire
 from emulator.bus.wire import Header, Kind
 from emulator.clock import Clock
-from emulator.network import Arrival, Departure, Network
+from emulator.network import Arrival, Departure
 from emulator.plan import Plan
 from emulator.profiles import LinkProfile
 
@@ -41,9 +41,7 @@ class Transit:
         """The nodes whose program has ended: what comes for them is not received."""
         self._post = post
         self._keeps_count = {node.name for node in plan.nodes if math.isfinite(node.link.up.queue)}
-        self._network = Network(plan.seed)
-        for node in plan.nodes:
-            self._network.add(node.name, node.link)
+        self._network = plan.network()
         self._held: dict[int, _Held] = {}
         self._numbered = 0
         self._missed = 0
