@@ -235,24 +235,25 @@ class Network:
         events = self._events
         while True:
             time = events[0][0] if events else math.inf
-            if self._admissions or self._turns:
-                until = min(time, now)
-                if self._admissions and self._admissions[0][0] <= until:
-                    self._admit_next(*heapq.heappop(self._admissions))
-                    continue
-                if self._turns and self._turns[0][0] <= until:
-                    self._next_turn(*heapq.heappop(self._turns))
-                    continue
-            if time > now or not events:
+            turn = self._turns[0][0] if self._turns else math.inf
+            room = self._admissions[0][0] if self._admissions else math.inf
+            if min(time, turn, room) > now:
                 return
-            event = heapq.heappop(events)[2]
-            event.pending = False
-            if event.step is _Step.CROSS:
-                self._cross(time, event)
-            elif event.step is _Step.DEPART:
-                self._news.append(Departure(event.flight.token, time))
+            if room <= turn and room <= time:
+                self._admit_next(*heapq.heappop(self._admissions))
+            elif turn <= time:
+                self._next_turn(*heapq.heappop(self._turns))
             else:
-                self._news.append(Arrival(event.flight.token, time))
+                self._happen(time, heapq.heappop(events)[2])
+
+    def _happen(self, time: float, event: _Event) -> None:
+        event.pending = False
+        if event.step is _Step.CROSS:
+            self._cross(time, event)
+        elif event.step is _Step.DEPART:
+            self._news.append(Departure(event.flight.token, time))
+        else:
+            self._news.append(Arrival(event.flight.token, time))
 
     def _cross(self, time: float, event: _Event) -> None:
         """A chunk comes to the next link on its way."""
