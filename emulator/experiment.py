@@ -148,6 +148,8 @@ def _judge(
         hosts=outcome.hosts,
         clock_error=outcome.clock_error,
         disturbances=outcome.disturbances,
+        hub_busy=outcome.hub_busy,
+        hub_lag=outcome.hub_lag,
     )
     target = experiment.target_accuracy if experiment.training else None
     summaries = [recorder.summary(run.name, plan, facts, target) for run in plan.runs]

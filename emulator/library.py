@@ -1,6 +1,6 @@
 """Finds and reads profiles: by name among the shipped ones, or by path."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from emulator.document import Document, Location
 from emulator.errors import InputError, nearest
-from emulator.profiles import DeviceProfile, Experiment, LinkProfile, NodeSpec, Profile, Testbed
+from emulator.profiles import DeviceProfile, Experiment, LinkProfile, NodeSpec, Profile, SegmentSpec, Testbed
 
 KINDS: Mapping[str, type[Profile]] = {
     "devices": DeviceProfile,
@@ -69,7 +69,7 @@ def load(model: type[P], reference: str, beside: Path | None = None) -> P:
 def resolve_testbed(
     testbed: Testbed, beside: Path | None = None, document: Document | None = None, at: Location = ()
 ) -> Testbed:
-    """`testbed` with one named entry per node and every device and link in full.
+    """`testbed` with one named entry per node and every device and link in full, those of its segments included.
 
     Nodes without a name are called after their role, numbered from 1 where the role has several. Errors name the
     place in `document`, where the testbed stands at the location `at`.
@@ -96,12 +96,65 @@ def resolve_testbed(
                 raise InputError(f"{place('name')}: two nodes are named '{name}': names must differ")
             taken.add(name)
             try:
-                nodes.append(NodeSpec(role=spec.role, name=name, device=device, link=link))
+                nodes.append(NodeSpec(role=spec.role, name=name, device=device, link=link, segment=spec.segment))
             except ValidationError as error:
                 # What is refused in a file is refused in a name made of the role: a reserved one, or one too long.
                 reason = error.errors()[0]["msg"].removeprefix("Value error, ")
                 raise InputError(f"{place('role')}: {reason}") from None
-    return testbed.model_copy(update={"nodes": nodes})
+
+    def place_of(*keys: str | int) -> str:
+        location = [*at, *keys]
+        where = f"testbed '{testbed.name}'" if document is None else document.where(location)
+        return f"{where}: {'.'.join(map(str, location))}"
+
+    return testbed.model_copy(update={"nodes": nodes, "segments": _segments(testbed, taken, beside, place_of)})
+
+
+def _segments(
+    testbed: Testbed, nodes: set[str], beside: Path | None, place: Callable[..., str]
+) -> dict[str, SegmentSpec]:
+    """The segments of `testbed`, whose nodes have these names, with their links in full: each after those it is in."""
+    segments = testbed.segments
+    used: set[str] = set()
+    for index, spec in enumerate(testbed.nodes):
+        if spec.segment is not None:
+            if spec.segment not in segments:
+                raise InputError(f"{place('nodes', index, 'segment')}: {_no_segment(spec.segment, segments)}")
+            used.update(_around(spec.segment, segments, place))
+    found: dict[str, SegmentSpec] = {}
+    for name in segments:
+        if name in nodes:
+            raise InputError(f"{place('segments', name)}: a node is named '{name}', too: names must differ")
+        outwards = _around(name, segments, place)
+        if name not in used:
+            raise InputError(
+                f"{place('segments', name)}: no node is in it: give one 'segment: {name}', or leave it out"
+            )
+        for each in reversed(outwards):
+            if each not in found:
+                link = _resolved(LinkProfile, segments[each].link, beside, place("segments", each, "link"))
+                found[each] = segments[each].model_copy(update={"link": link})
+    return found
+
+
+def _around(name: str, segments: Mapping[str, SegmentSpec], place: Callable[..., str]) -> list[str]:
+    """The segment `name` and those that it is in, outwards."""
+    found = [name]
+    while (parent := segments[found[-1]].segment) is not None:
+        if parent not in segments:
+            raise InputError(f"{place('segments', found[-1], 'segment')}: {_no_segment(parent, segments)}")
+        if parent in found:
+            ring = [*found[found.index(parent) :], parent]
+            raise InputError(
+                f"{place('segments', found[-1], 'segment')}: a segment cannot be in itself: {' in '.join(ring)}"
+            )
+        found.append(parent)
+    return found
+
+
+def _no_segment(name: str, segments: Mapping[str, SegmentSpec]) -> str:
+    known = nearest(name, segments) if segments else ": it has none, list them under segments"
+    return f"the testbed has no segment '{name}'{known}"
 
 
 def _resolved(model: type[P], reference: str | P, beside: Path | None, place: str) -> P:

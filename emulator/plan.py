@@ -4,13 +4,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from emulator import tc
 from emulator.cost import CostModel
 from emulator.device import check_scale, least_scale, shares, slowdown
+from emulator.errors import InputError
+from emulator.network import Network
 from emulator.profiles import Bus, Control, Deadlines, DeviceProfile, Experiment, LinkProfile, Testbed
 from emulator.tc import Kernel
-
-SERVER_ROLES = ("server",)
-"""Roles whose traffic is the other side of the clients': `up` is to them, `down` is from them."""
 
 SERVER_ROLES = ("server",)
 """Roles whose traffic is the other side of the clients': `up` is to them, `down` is from them."""
@@ -28,6 +28,18 @@ class NodePlan(BaseModel):
     link: LinkProfile
     slowdown: float
     """Seconds of the device for each CPU second of this host."""
+    segment: str | None = None
+    """That it is in."""
+
+
+class SegmentPlan(BaseModel):
+    """What nodes share that are in one place."""
+
+    model_config = ConfigDict(frozen=True)
+
+    link: LinkProfile
+    parent: str | None = None
+    """The segment that it is itself in."""
 
 
 class RunPlan(BaseModel):
@@ -55,6 +67,8 @@ class Plan(BaseModel):
     cores: int
     """Of this host."""
     nodes: list[NodePlan]
+    segments: dict[str, SegmentPlan] = {}
+    """By name, each after the one that it is in."""
     compute: Literal["stretched", "quota"] = "stretched"
     links: Literal["bus", "kernel"] = "bus"
     kernel: Kernel | None = None
@@ -73,18 +87,35 @@ class Plan(BaseModel):
             roles.setdefault(node.role, []).append(node.name)
         return roles
 
+    def network(self) -> Network:
+        """The links of its nodes and segments, empty."""
+        network = Network(self.seed)
+        for name, segment in self.segments.items():
+            network.add_segment(name, segment.link, segment.parent)
+        for node in self.nodes:
+            network.add(node.name, node.link, node.segment)
+        return network
+
 
 def make_plan(experiment: Experiment, core_flops: float, cores: int, *, virtual: bool = False) -> Plan:
     """The plan of `experiment` (resolved) on a host of `cores` cores of `core_flops` FLOP/s each.
 
-    Raises `InputError` when a device is too fast for the experiment's time scale; in virtual time none is.
+    Raises `InputError` when a device is too fast for the experiment's time scale, in virtual time none is, and for
+    links of the kernel that it cannot do.
     """
     assert isinstance(experiment.testbed, Testbed)
     needed = {} if virtual else device_shares(experiment.testbed, core_flops)
     scale = least_scale(needed, cores) if experiment.time_scale == "auto" else float(experiment.time_scale)
     check_scale(needed, scale, cores)
     nodes: list[NodePlan] = []
+    if experiment.links == "kernel" and experiment.testbed.segments:
+        raise InputError(
+            f"links: kernel: the testbed '{experiment.testbed.name}' has segments, which the kernel cannot: choose "
+            f"another testbed, or leave links: kernel out"
+        )
     for spec in experiment.testbed.nodes:
+        if experiment.links == "kernel" and isinstance(spec.link, LinkProfile):
+            tc.check(str(spec.name), spec.link)
         assert isinstance(spec.device, DeviceProfile)
         assert isinstance(spec.link, LinkProfile)
         assert spec.name is not None
@@ -96,6 +127,7 @@ def make_plan(experiment: Experiment, core_flops: float, cores: int, *, virtual:
                 device=spec.device,
                 link=spec.link,
                 slowdown=slowdown(spec.device.training, core_flops),
+                segment=spec.segment,
             )
         )
     common = {
@@ -115,6 +147,11 @@ def make_plan(experiment: Experiment, core_flops: float, cores: int, *, virtual:
         core_flops=core_flops,
         cores=cores,
         nodes=nodes,
+        segments={
+            name: SegmentPlan(link=segment.link, parent=segment.segment)
+            for name, segment in experiment.testbed.segments.items()
+            if isinstance(segment.link, LinkProfile)
+        },
         compute=experiment.compute,
         links=experiment.links,
         deadlines=experiment.deadlines,

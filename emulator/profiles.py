@@ -54,6 +54,9 @@ class Channel(BaseModel):
     jitter: Time = Field(default=0.0, ge=0, lt=math.inf, description="standard deviation of the delay")
     loss: Share = Field(default=0.0, ge=0, lt=1, description="share of the packets lost")
     queue: Size = Field(default=64 * 2**20, gt=0, description="what may wait before a sender has to")
+    sharing: Literal["fifo", "fair"] = Field(
+        default="fifo", description="first come, first served, or each sender and receiver in turn"
+    )
 
 
 class LinkProfile(Profile):
@@ -80,6 +83,19 @@ LinkRef = Annotated[
 ]
 
 
+class SegmentSpec(BaseModel):
+    """What nodes share that are in one place, such as a base station's link to the network.
+
+    What stays within a segment does not cross its link; what comes from or goes further crosses it, and that of the
+    segment that it is in.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    link: LinkRef
+    segment: Name | None = Field(default=None, description="that it is itself in")
+
+
 class NodeSpec(BaseModel):
     """One node of a testbed, or `count` equal ones."""
 
@@ -90,6 +106,7 @@ class NodeSpec(BaseModel):
     count: int = Field(default=1, ge=1, le=10_000)
     device: DeviceRef
     link: LinkRef
+    segment: Name | None = Field(default=None, description="that it is in, with others")
 
     @model_validator(mode="after")
     def _one_name_for_one_node(self) -> "NodeSpec":
@@ -106,6 +123,7 @@ class Testbed(Profile):
     __test__ = False  # not a test class, whatever its name
 
     nodes: list[NodeSpec] = Field(min_length=1)
+    segments: dict[Name, SegmentSpec] = Field(default_factory=dict, description="links that several nodes share")
 
 
 TestbedRef = Annotated[

@@ -21,7 +21,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from emulator.errors import InputError
 from emulator.profiles import Channel, LinkProfile
+from emulator.trace import of_channel
 from emulator.transport import goodput, repair_delay
 
 Command = list[str]
@@ -108,6 +110,21 @@ def redirect(interface: str, mirror: str) -> Command:
     every = ["protocol", "all", "u32", "match", "u32", "0", "0"]
     action = ["action", "mirred", "egress", "redirect", "dev", mirror]
     return ["tc", "filter", "add", "dev", interface, "parent", "ffff:", *every, *action]
+
+
+def check(node: str, profile: LinkProfile) -> None:
+    """Raises `InputError` for what the kernel cannot do and nobody does for it."""
+    for direction, channel in (("up", profile.up), ("down", profile.down)):
+        if of_channel(channel) is not None:
+            raise InputError(
+                f"links: kernel: the {direction} link of {node} follows a trace, which the kernel cannot: give it a "
+                f"rate, or leave links: kernel out"
+            )
+        if channel.sharing == "fair":
+            raise InputError(
+                f"links: kernel: the {direction} link of {node} is shared fairly, which the kernel does not promise: "
+                f"leave sharing: fair out, or links: kernel"
+            )
 
 
 def shape(profile: LinkProfile, scale: float, kernel: Kernel, interface: str = INTERFACE) -> list[Command]:

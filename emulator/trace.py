@@ -8,6 +8,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
+from emulator.profiles import Channel
+
 BITS = 8
 
 
@@ -63,3 +65,8 @@ class Trace:
         laps, within = divmod(time, self.period)
         piece = bisect_right(self.times, within) - 1
         return laps * self._carried[-1] + self._carried[piece] + self.rates[piece] * (within - self.times[piece]) / BITS
+
+
+def of_channel(channel: Channel) -> Trace | None:
+    """The trace that the rate of `channel` follows, in the run's emulated time. None: its rate is constant."""
+    return None

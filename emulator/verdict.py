@@ -19,6 +19,11 @@ from emulator.timeline import Span
 
 Unit = Literal["share", "s"]
 
+SATURATED = 0.9
+"""The share of a core from which on the hub has nothing left: all that it does is done by one thread."""
+STARVED_SECONDS = 0.010
+"""A timer of an idle host is late by tenths of milliseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -66,6 +71,8 @@ class HostFacts:
     hosts: int = 1  # that the nodes were on
     clock_error: float = 0.0  # seconds of the hosts' time by which a node's clock may have been off the hub's
     disturbances: Sequence[str] = ()  # what was done to the nodes from outside, such as a pause of a container
+    hub_busy: float = 0.0  # the share of a core that the hub took in its busiest second
+    hub_lag: float = 0.0  # seconds of the host by which one of the hub's timers in twenty was late, or later
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +267,12 @@ def _cause(facts: HostFacts) -> str:
     """The likeliest reason for lateness on this host, and the remedy."""
     if facts.disturbances:
         return "; ".join(facts.disturbances)
+    lag = f"one in twenty of its timers over {1000 * facts.hub_lag:.2g} ms late"
+    if facts.hub_busy >= SATURATED:
+        return (
+            f"hub saturated: {facts.hub_busy:.2f} of a core busy in its busiest second, {lag}: run with fewer nodes, "
+            f"slower links or time_scale: {_rounded_up(2 * facts.time_scale):g}"
+        )
     if facts.cores_wanted > facts.cores:
         scale = _rounded_up(facts.time_scale * facts.cores_wanted / facts.cores)
         return (
@@ -268,7 +281,8 @@ def _cause(facts: HostFacts) -> str:
         )
     if facts.hub_priority is not None:
         return f"hub without raised priority ({facts.hub_priority})"
-    return "the host was busy with other work"
+    busy = "the host was busy with other work"
+    return f"{busy}, and the hub starved: {lag}" if facts.hub_lag > STARVED_SECONDS else busy
 
 
 def _rounded_up(value: float) -> float:

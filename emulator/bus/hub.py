@@ -87,6 +87,7 @@ class Hub:
             while not self._abandoned():
                 await asyncio.sleep(BEAT_SECONDS)
                 self._look_for_the_silent()
+                self._transit.load.sample()
         finally:
             self._socket.close(linger=2.0)
 
@@ -139,6 +140,8 @@ class Hub:
                 complete = self._complete()
                 if complete:
                     self._report_unreceived()
+                    if self._running:
+                        self._event("load", HUB, self._transit.load.fields())
                 self._event(header.kind.value, name, header.fields)
                 if complete:
                     self._go_on()

@@ -9,9 +9,10 @@ from typing import Any
 import zmq
 
 from emulator.bus import wire
+from emulator.bus.load import Load
 from emulator.bus.wire import Header, Kind
 from emulator.clock import Clock
-from emulator.network import Arrival, Departure, Network
+from emulator.network import Arrival, Departure
 from emulator.plan import Plan
 from emulator.profiles import LinkProfile
 
@@ -39,11 +40,10 @@ class Transit:
         self.clock = Clock(plan.scale)
         self.ended: set[str] = set()
         """The nodes whose program has ended: what comes for them is not received."""
+        self.load = Load()
         self._post = post
         self._keeps_count = {node.name for node in plan.nodes if math.isfinite(node.link.up.queue)}
-        self._network = Network(plan.seed)
-        for node in plan.nodes:
-            self._network.add(node.name, node.link)
+        self._network = plan.network()
         self._held: dict[int, _Held] = {}
         self._numbered = 0
         self._missed = 0
@@ -87,8 +87,10 @@ class Transit:
         self._pump()
         return now
 
-    def _pump(self) -> None:
-        """Deliver what is due, and wake again when the next may be."""
+    def _pump(self, expected: float | None = None) -> None:
+        """Deliver what is due, and wake again when the next may be; that was `expected` now, by the loop's time."""
+        if expected is not None:
+            self.load.late(asyncio.get_running_loop().time() - expected)
         self._tell(self._network.advance(self.clock.now()))
         self.close()
         wakeup = self._network.wakeup()
@@ -96,7 +98,7 @@ class Transit:
             # Looked at now and then, the chunks of a large message are not all left to account for when it is due.
             loop = asyncio.get_running_loop()
             when = min(self.clock.host_time(wakeup), loop.time() + ACCOUNT_SECONDS)
-            self._timer = loop.call_at(when, self._pump)
+            self._timer = loop.call_at(when, self._pump, when)
 
     def _tell(self, happened: Iterable[Arrival | Departure]) -> None:
         """Let receivers and senders know of it."""

@@ -16,7 +16,7 @@ from emulator.bus.wire import Header
 from emulator.clock import VirtualEventLoop, virtual_clock
 from emulator.cost import Charges, Hardware, Pricing
 from emulator.errors import DeadlineExceeded, EdgebedError, NodeFailure
-from emulator.network import Arrival, Network
+from emulator.network import Arrival
 from emulator.node import Message, Work
 from emulator.plan import NodePlan, Plan, RunPlan
 from emulator.runtime.program import Program, load
@@ -106,11 +106,10 @@ class _World:
         self._broken: asyncio.Future[None] = loop.create_future()
         self._pricing = pricing
         self._hardware = {n.name: Hardware(n.device.training, n.device.memory, n.slowdown) for n in plan.nodes}
-        self._network = Network(plan.seed)
+        self._network = plan.network()
         self._nodes: dict[str, VirtualNode] = {}
         self._programs: dict[str, str] = {}
         for node in plan.nodes:
-            self._network.add(node.name, node.link)
             self._nodes[node.name] = VirtualNode(self, node)
             self._programs[node.name] = node.program
         self._transit: dict[int, tuple[Header, Message, int]] = {}

@@ -39,6 +39,10 @@ class Outcome:
     """Seconds by which a node's clock may have been off the hub's."""
     disturbances: list[str] = field(default_factory=list)
     """What was done to the nodes from outside, one line each."""
+    hub_busy: float = 0.0
+    """The share of a core that the hub took in its busiest second."""
+    hub_lag: float = 0.0
+    """Seconds of this host by which one of the hub's timers in twenty was late, or later."""
 
 
 class Homes(Protocol):
@@ -75,6 +79,8 @@ class Watch:
         self._notes: list[str] = []
         self._hosts: set[str] = set()
         self._clock_error = 0.0
+        self._hub_busy = 0.0
+        self._hub_lag = 0.0
 
     async def until_done(self) -> Outcome:
         """Returns when the last run is done. Raises the first failure, naming the node and where to read on."""
@@ -96,7 +102,14 @@ class Watch:
         finally:
             event.cancel()
             exit_.cancel()
-        return Outcome(self._controller.hub_priority, self._notes, max(1, len(self._hosts)), self._clock_error)
+        return Outcome(
+            self._controller.hub_priority,
+            self._notes,
+            max(1, len(self._hosts)),
+            self._clock_error,
+            hub_busy=self._hub_busy,
+            hub_lag=self._hub_lag,
+        )
 
     def _remaining(self) -> float:
         """Seconds until the deadline in force; raises when it is past."""
@@ -129,6 +142,9 @@ class Watch:
                     f"{event.node} has been silent for {event.fields['seconds']:.0f} s: "
                     f"{self._homes.why_silent(event.node)} (deadlines.silence)"
                 )
+            case "load":
+                self._hub_busy = max(self._hub_busy, event.fields["busy"])
+                self._hub_lag = max(self._hub_lag, event.fields["lag"])
             case "changed":
                 self._notes += told(event.node, event.fields)
             case "refused" | "bad frame" | "unreceived":

@@ -186,6 +186,73 @@ def test_a_testbed_without_nodes_is_refused(folder: Path) -> None:
     assert ":1: nodes: List should have at least 1 item" in refusal_of_testbed(folder, "nodes: []\n")
 
 
+# -- segments
+
+CELL = "segments:\n  cell: {link: {source: x, up: {rate: 1 Mbit/s, sharing: fair}, down: {rate: 2 Mbit/s}}}\n"
+BEHIND = "  - {role: client, device: host, link: lte, segment: cell, count: 2}\n"
+
+
+def test_a_segment_is_a_link_that_nodes_share(folder: Path) -> None:
+    testbed = library.load_testbed(written(folder, CELL + SERVER + BEHIND))
+    assert [node.segment for node in testbed.nodes] == [None, "cell", "cell"]
+    link = testbed.segments["cell"].link
+    assert isinstance(link, LinkProfile)
+    assert (link.name, link.up.rate, link.up.sharing, link.down.sharing) == ("inline", 1e6, "fair", "fifo")
+    assert library.resolve_testbed(testbed) == testbed
+
+
+def test_each_segment_comes_after_the_one_that_it_is_in(folder: Path) -> None:
+    segments = "segments:\n  room: {link: radio.yaml, segment: house}\n  house: {link: adsl}\n"
+    testbed = library.load_testbed(written(folder, segments + SERVER + BEHIND.replace("cell", "room")))
+    assert [(name, segment.segment) for name, segment in testbed.segments.items()] == [
+        ("house", None),
+        ("room", "house"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("segments", "nodes", "says"),
+    [
+        (CELL, BEHIND.replace("cell", "cel"), ":5: nodes.1.segment: the testbed has no segment 'cel': did you mean"),
+        ("", BEHIND, ":3: nodes.1.segment: the testbed has no segment 'cell': it has none, list them under segments"),
+        (CELL, "", ":2: segments.cell: no node is in it: give one 'segment: cell', or leave it out"),
+        (CELL.replace("cell", "server"), "", ":2: segments.server: a node is named 'server', too: names must differ"),
+        (
+            "segments:\n  cell: {link: lte, segment: cell}\n",
+            BEHIND,
+            ":2: segments.cell.segment: a segment cannot be in itself: cell in cell",
+        ),
+        (
+            "segments:\n  cell: {link: lte, segment: b}\n  b: {link: lte, segment: c}\n  c: {link: lte, segment: b}\n",
+            BEHIND,
+            ":4: segments.c.segment: a segment cannot be in itself: b in c in b",
+        ),
+        (
+            "segments:\n  cell: {link: lte, segment: x}\n",
+            BEHIND,
+            ":2: segments.cell.segment: the testbed has no segment",
+        ),
+        (
+            "segments:\n  cell: {link: ltee}\n",
+            BEHIND,
+            ":2: segments.cell.link: unknown link 'ltee': did you mean 'lte'?",
+        ),
+        ("segments:\n  cell: {lnk: lte}\n", BEHIND, ":2: segments.cell.lnk: unknown key: did you mean 'link'?"),
+        (CELL.replace("fair", "fare"), BEHIND, ":2: segments.cell.link.up.sharing: Input should be 'fifo' or 'fair'"),
+    ],
+)
+def test_a_segment_that_cannot_be_is_refused_with_its_place(folder: Path, segments: str, nodes: str, says: str) -> None:
+    said = refusal_of_testbed(folder, segments + SERVER + nodes)
+    assert said.startswith(f"{folder}/mine.yaml{says}")
+
+
+def test_a_segment_of_an_experiment_s_own_testbed_is_refused_with_its_place(folder: Path) -> None:
+    nodes = "    - {role: server, device: host, link: lte, segment: cel}\n"
+    text = f"testbed:\n  segments: {{cell: {{link: lte}}}}\n  nodes:\n{nodes}programs: {{server: 'a:main'}}\n"
+    said = refusal_of_experiment(written(folder, text))
+    assert said.startswith(f"{folder}/mine.yaml:4: testbed.nodes.0.segment: the testbed has no segment 'cel'")
+
+
 # -- experiments
 
 

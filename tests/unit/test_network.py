@@ -1,106 +1,29 @@
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.network import CHUNK_BYTES, Arrival, Departure, Network
-from emulator.profiles import Channel, LinkProfile
+from emulator.profiles import LinkProfile
 from tests.tolerance import assert_close
-
-MB = 10**6
-MBIT = 1e6
-UNLIMITED = Channel.model_construct(rate=math.inf)
-
-
-def channel(rate: float, **others: Any) -> Channel:
-    return Channel.model_construct(rate=rate, **others)
-
-
-def link(up: Channel = UNLIMITED, down: Channel = UNLIMITED) -> LinkProfile:
-    return LinkProfile.model_construct(source="a test", up=up, down=down)
-
-
-def network(links: Mapping[str, LinkProfile] | None = None, *, seed: int = 0, **more: LinkProfile) -> Network:
-    built = Network(seed)
-    for node, profile in {**(links or {}), **more}.items():
-        built.add(node, profile)
-    return built
-
-
-@dataclass(frozen=True)
-class Send:
-    at: float
-    sender: str
-    receiver: str
-    nbytes: int
-
-
-@dataclass(frozen=True)
-class Update:
-    at: float
-    node: str
-    profile: LinkProfile
-
-
-Action = Send | Update
-Look = tuple[float, Arrival | Departure]
-"""When somebody looked, and one thing that had happened by then."""
-
-
-def act(built: Network, action: Action, token: int) -> Sequence[Arrival | Departure]:
-    if isinstance(action, Update):
-        return built.update(action.at, action.node, action.profile)
-    built.send(action.at, action.sender, action.receiver, action.nbytes, token)
-    return []
-
-
-def by_wakeups(built: Network, actions: Sequence[Action]) -> Iterator[Look]:
-    """What happens, seen by looking when the network says so. The place of an action is its message's token."""
-    left = list(enumerate(actions))
-    for _ in range(200_000):
-        wakeup = built.wakeup()
-        if left and (wakeup is None or left[0][1].at <= wakeup):
-            token, action = left.pop(0)
-            yield from ((action.at, news) for news in act(built, action, token))
-        elif wakeup is not None:
-            yield from ((wakeup, news) for news in built.advance(wakeup))
-        else:
-            return
-    raise AssertionError("the network never comes to rest")
-
-
-def by_polling(built: Network, actions: Sequence[Action], step: float) -> Iterator[Look]:
-    """What happens, seen by looking every `step` seconds: an action waits for nobody's look."""
-    left, looks = list(enumerate(actions)), 0
-    while left or built.wakeup() is not None:
-        looks += 1
-        now = looks * step
-        while left and left[0][1].at <= now:
-            token, action = left.pop(0)
-            yield from ((now, news) for news in act(built, action, token))
-        yield from ((now, news) for news in built.advance(now))
-
-
-Driver = Callable[[Network, Sequence[Action]], Iterator[Look]]
-
-
-def arrivals(built: Network, *actions: Action, drive: Driver = by_wakeups) -> list[float]:
-    """When the messages arrive, in the order of `actions`."""
-    due = {news.token: news.due for _, news in drive(built, actions) if isinstance(news, Arrival)}
-    return [due[token] for token in sorted(due)]
-
-
-def departures(built: Network, *actions: Action) -> list[float]:
-    """When the messages have left their senders, in the order of `actions`."""
-    left = {news.token: now for now, news in by_wakeups(built, actions) if isinstance(news, Departure)}
-    return [left[token] for token in sorted(left)]
-
+from tests.unit.network_world import (
+    MB,
+    MBIT,
+    Action,
+    Send,
+    Update,
+    arrivals,
+    by_polling,
+    by_wakeups,
+    channel,
+    departures,
+    link,
+    network,
+)
 
 # -- one message
 

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.errors import InputError
+from emulator.network import CHUNK_BYTES, Arrival
 from emulator.plan import Plan, device_shares, make_plan
-from emulator.profiles import Channel, DeviceProfile, Experiment, LinkProfile, NodeSpec, Testbed
+from emulator.profiles import Channel, DeviceProfile, Experiment, LinkProfile, NodeSpec, SegmentSpec, Testbed
+from tests.tolerance import assert_close
 
 GFLOP = 1e9
 LINK = LinkProfile(source="a test", up=Channel(rate="1 Mbit/s"), down=Channel(rate="2 Mbit/s"))
@@ -117,3 +119,49 @@ def test_a_plan_reaches_the_hub_as_it_is() -> None:
     plan = make_plan(experiment(server=math.inf, algorithms=["psl"], workload={"x": [1, "ü"]}), 40 * GFLOP, 2)
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
     assert "\n" not in plan.model_dump_json()  # it is one line of the hub's input
+
+
+# -- segments
+
+
+def behind_one_link(**others: Any) -> Experiment:
+    """Both clients in a segment that is in another one."""
+    whole = experiment(**others)
+    assert isinstance(whole.testbed, Testbed)
+    server, *clients = whole.testbed.nodes
+    nodes = [server, *(client.model_copy(update={"segment": "cell"}) for client in clients)]
+    segments = {"town": SegmentSpec(link=LINK), "cell": SegmentSpec(link=LINK, segment="town")}
+    return whole.model_copy(update={"testbed": Testbed(name="t", nodes=nodes, segments=segments)})
+
+
+def test_the_plan_knows_segments_and_reads_itself_back() -> None:
+    plan = make_plan(behind_one_link(), core_flops=40 * GFLOP, cores=2)
+    assert [node.segment for node in plan.nodes] == [None, "cell", "cell"]
+    assert [(name, segment.parent) for name, segment in plan.segments.items()] == [("town", None), ("cell", "town")]
+    again = Plan.model_validate_json(plan.model_dump_json())
+    assert list(again.segments.items()) == list(plan.segments.items())
+
+
+def test_its_network_has_the_links_of_nodes_and_segments() -> None:
+    network = make_plan(behind_one_link(), core_flops=40 * GFLOP, cores=2).network()
+    for token, (sender, receiver) in enumerate([("client-1", "client-2"), ("client-1", "server")]):
+        network.send(10.0 * token, sender, receiver, 125_000, token)
+    due = [news.due for news in network.advance(100.0) if isinstance(news, Arrival)]
+    chunk = CHUNK_BYTES * 8 / 1e6
+    # 1 Mbit at 1 Mbit/s to a node of 2 Mbit/s; and through two segments of 1 Mbit/s, in chunks, to the server.
+    assert_close(due[0], 1.0, absolute=chunk, what="arrival within the segment")
+    assert_close(due[1], 11.0, absolute=chunk, what="arrival outside")
+
+
+def test_the_kernel_has_no_segments() -> None:
+    with pytest.raises(InputError, match=r"links: kernel: the testbed 't' has segments"):
+        make_plan(behind_one_link(links="kernel"), core_flops=40 * GFLOP, cores=2)
+
+
+def test_the_kernel_does_not_share_fairly() -> None:
+    fair = LINK.model_copy(update={"down": LINK.down.model_copy(update={"sharing": "fair"})})
+    whole = experiment(links="kernel")
+    assert isinstance(whole.testbed, Testbed)
+    nodes = [whole.testbed.nodes[0], whole.testbed.nodes[1].model_copy(update={"link": fair})]
+    with pytest.raises(InputError, match=r"links: kernel: the down link of client-1 is shared fairly"):
+        make_plan(whole.model_copy(update={"testbed": Testbed(name="t", nodes=nodes)}), 40 * GFLOP, 2)

@@ -12,7 +12,7 @@ from emulator.transport import goodput
 
 DEVICES = ["raspberry-pi-3", "raspberry-pi-4", "jetson-nano", "jetson-orin-nx", "phone-mid", "laptop", "host"]
 LINKS = ["ethernet-1g", "wifi-5", "wifi-4-far", "lte", "5g-mid", "adsl", "lan-unlimited"]
-TESTBEDS = ["demo", "paper", "mixed-10"]
+TESTBEDS = ["demo", "paper", "mixed-10", "cell"]
 PAPER = ["paper-table-1", "paper-table-1-vit", "paper-table-2", "paper-table-3", "paper-ablation"]
 EXPERIMENTS = ["demo", "cifar10-vgg16", "drift", *PAPER]
 ALGORITHMS = ["gapsl", "epsl", "psl", "sfl", "sl"]
@@ -93,6 +93,19 @@ def test_the_paper_s_testbed_is_ten_nanos_and_an_orin() -> None:
 def test_the_mixed_testbed_has_ten_clients_of_many_kinds() -> None:
     assert len(devices("mixed-10", "client")) == 10
     assert len(set(devices("mixed-10", "client"))) >= 4
+
+
+def test_the_cell_has_eight_clients_behind_one_fair_link() -> None:
+    testbed = library.load_testbed("cell")
+    clients = [node for node in testbed.nodes if node.role == "client"]
+    assert [node.segment for node in clients] == ["base-station"] * 8
+    shared = testbed.segments["base-station"].link
+    assert isinstance(shared, LinkProfile)
+    assert len(shared.source) > 30
+    assert shared.up.sharing == shared.down.sharing == "fair"
+    for way in ("up", "down"):  # it is the bottleneck when all are at it
+        own = [getattr(node.link, way).rate for node in clients]
+        assert max(own) < 2 * getattr(shared, way).rate < sum(own)
 
 
 @pytest.mark.parametrize("name", library.names("experiments"))

@@ -85,6 +85,13 @@ def test_a_shared_server_link_serves_equal_clients_one_after_the_other() -> None
     assert_close(found.latency, 1.0 + 0.5 + 1.0 + 1.0, what="the same back, and the last client's backward pass")
 
 
+def test_turns_are_refused() -> None:
+    fair = Channel.model_construct(rate=1e6, sharing="fair")
+    profile = LinkProfile.model_construct(name="", description="", source="a test", up=fair, down=fair)
+    with pytest.raises(InputError, match="first come, first served"):
+        Fleet.of([profile], profile)
+
+
 def test_jitter_is_refused() -> None:
     jittery = Channel.model_construct(rate=1e6, delay=0.1, jitter=0.01, loss=0.0, queue=math.inf)
     profile = LinkProfile.model_construct(name="", description="", source="a test", up=jittery, down=jittery)

@@ -113,6 +113,16 @@ def test_instrumentation_and_set_up_are_not_judged() -> None:
             HostFacts(cores=2, cores_wanted=2, hub_priority="not permitted"),
             "hub without raised priority (not permitted)",
         ),
+        (
+            HostFacts(cores=2, cores_wanted=3.1, time_scale=1.5, hub_busy=0.981, hub_lag=0.0312),
+            "hub saturated: 0.98 of a core busy in its busiest second, one in twenty of its timers over 31 ms late: "
+            "run with fewer nodes, slower links or time_scale: 3",
+        ),
+        (
+            HostFacts(cores=2, cores_wanted=1, hub_busy=0.3, hub_lag=0.058),
+            f"{BUSY}, and the hub starved: one in twenty of its timers over 58 ms late",
+        ),
+        (HostFacts(cores=2, cores_wanted=1, hub_busy=0.89, hub_lag=0.001), BUSY),
         (IDLE, BUSY),
     ],
 )

@@ -2,8 +2,10 @@ import pytest
 
 from emulator import timeline
 from emulator.errors import DeadlineExceeded, Deadlock, InputError, NodeFailure
-from emulator.profiles import Deadlines
+from emulator.plan import SegmentPlan
+from emulator.profiles import Channel, Deadlines, LinkProfile
 from emulator.runtime.virtual import simulate
+from emulator.timeline import Span
 from tests.tolerance import assert_close
 from tests.unit.virtual_world import LINK, as_lines, plan, run
 
@@ -35,6 +37,29 @@ def test_the_same_seed_gives_the_same_timeline_byte_for_byte() -> None:
 @pytest.mark.parametrize("scale", [0.5, 2.0, 2.1, 7.3, 1000.0])
 def test_a_time_scale_changes_nothing_after_division(scale: float) -> None:
     assert as_lines(run(plan(clients=3, scale=scale))[0]) == as_lines(run(plan(clients=3))[0])
+
+
+@pytest.mark.parametrize("sharing", ["fifo", "fair"])
+def test_clients_behind_one_segment_take_as_long_as_its_link_says(sharing: str) -> None:
+    narrow = Channel.model_validate({"rate": "4 Mbit/s", "sharing": sharing})
+    wide = Channel.model_validate({"rate": "unlimited"})
+    cell = SegmentPlan(link=LinkProfile(source="a test", up=narrow, down=wide))
+
+    def pings(clients: int, behind: int, scale: float = 1.0) -> list[Span]:
+        made = plan(clients=clients, rounds=1, scale=scale, workload={"bytes": 500_000})
+        nodes = [
+            node.model_copy(update={"segment": "cell" if 0 < place <= behind else None})
+            for place, node in enumerate(made.nodes)
+        ]
+        spans, _ = run(made.model_copy(update={"nodes": nodes, "segments": {"cell": cell}}))
+        return [span for span in spans if span.stage == "ping"]
+
+    alone = max(span.duration for span in pings(1, 1))
+    both = max(span.duration for span in pings(2, 2))
+    assert_close(both / alone, 2.0, relative=0.03, what="two behind the segment, against one")
+    # Outside it, the clients' own links and the server's are all there is: 8 Mbit/s, shared by two.
+    assert_close(max(span.duration for span in pings(2, 0)) / alone, 1.0, relative=0.05, what="two outside it")
+    assert as_lines(pings(2, 2, scale=7.3)) == as_lines(pings(2, 2))
 
 
 def test_a_device_computes_one_thing_at_a_time() -> None:

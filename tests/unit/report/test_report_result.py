@@ -29,6 +29,8 @@ def test_the_result_keeps_to_the_contract() -> None:
         "disturbances": [],
         "hosts": 1,
         "clock_error": 0.0,
+        "hub_busy": 0.0,
+        "hub_lag": 0.0,
     }
     assert built["verdict"]["valid"] is True
     assert built["verdict"]["checks"][0] == {
