@@ -28,7 +28,7 @@ class RehearsedTrainer:
         workload = settings.workload
         # How many samples a client holds decides no latency, their number in all does: when SFL averages.
         self.held = workload.data.training * (index + 1) // clients - workload.data.training * index // clients
-        self.labels: list[int] = []
+        self.labels = np.zeros(KINDS[workload.data.name].classes, np.int64)
         self._upload = _upload(
             workload.model.architecture,
             workload.model.client_layers,
