@@ -42,7 +42,7 @@ async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
     when this host takes longer than the experiment allows a run.
     """
     outcome = Outcome(None)
-    await _all_runs(plan, lambda entry: observer.entry(entry.to_fields()), observer.finished, outcome.notes)
+    await _all_runs(plan, observer.entry, observer.finished, outcome.notes)
     return outcome
 
 
