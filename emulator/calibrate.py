@@ -28,7 +28,7 @@ from emulator.node import Work
 from emulator.plan import Plan, RunPlan
 from emulator.runtime.program import sizer
 from emulator.runtime.virtual import simulate
-from emulator.timeline import Span
+from emulator.timeline import Entry, Span
 
 SECONDS = 10.0
 """Of this host's time, about, for all runs of an experiment; starting its processes comes on top."""
@@ -140,9 +140,9 @@ def _measure(plan: Plan) -> list[Span]:
     spans: list[Span] = []
 
     class Collect:
-        def entry(self, fields: dict[str, Any]) -> None:
-            if "stage" in fields:
-                spans.append(Span.from_fields(fields))
+        def entry(self, entry: Entry) -> None:
+            if isinstance(entry, Span):
+                spans.append(entry)
 
         def finished(self, run: str, wall_s: float) -> None:
             """The spans are all that is wanted."""

@@ -7,6 +7,7 @@ else is left to do: it jumps from one timer to the next.
 """
 
 import asyncio
+import math
 import selectors
 import time
 from collections.abc import Callable
@@ -48,18 +49,34 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
+class World:
+    """What happens in virtual time besides timers: here, nothing."""
+
+    def next_moment(self) -> float:
+        """The loop's time at which something will happen; infinity where nothing will."""
+        return math.inf
+
+    def pass_moment(self) -> None:
+        """It is time for it."""
+
+    def stuck(self) -> str:
+        """Why nothing will ever happen again, in words."""
+        return "no task can go on"
+
+
 class VirtualEventLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time stands still while anything can run, and then jumps to the next timer.
+    """An event loop whose time stands still while anything can run, and then jumps to the next timer, or to what
+    happens next in its `world`.
 
     Nothing waits, and the same program does the same at the same times on any machine. What would run in a thread
-    runs at once. When nothing can run and no timer is set, nothing ever will: it raises `Deadlock` with what `stuck`
-    says of it.
+    runs at once. When nothing can run and nothing is to come, nothing ever will: it raises `Deadlock` with what the
+    world says of it.
     """
 
-    def __init__(self, stuck: Callable[[], str] = lambda: "no task can go on") -> None:
+    def __init__(self) -> None:
         self._virtual_now = 0.0
         super().__init__(_Jump(self._jump))
-        self.stuck = stuck
+        self.world = World()
 
     def time(self) -> float:
         """Seconds since the loop was made."""
@@ -77,9 +94,16 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         return future
 
     def _jump(self, seconds: float | None) -> None:
+        """Go to the next timer, which is so many seconds away, or to what happens in the world before."""
+        moment = self.world.next_moment()
         if seconds is None:
-            raise Deadlock(self.stuck())
-        self._virtual_now += seconds
+            if moment == math.inf:
+                raise Deadlock(self.world.stuck())
+        elif self._virtual_now + seconds < moment:
+            self._virtual_now += seconds
+            return
+        self._virtual_now = max(self._virtual_now, moment)
+        self.world.pass_moment()
 
 
 class _Jump(selectors.SelectSelector):

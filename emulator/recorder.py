@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from emulator import kernel_fidelity, quota, timeline, verdict
 from emulator.change import DEVICE_CHANGE, LINK_CHANGE
@@ -15,7 +14,7 @@ from emulator.report import files, prediction
 from emulator.report.metrics import metrics_csv
 from emulator.report.progress import Progress
 from emulator.report.summary import Summary, summarise
-from emulator.timeline import Metric, Span
+from emulator.timeline import Entry, Metric, Span
 from emulator.verdict import HostFacts
 
 DRIFT = 0.10
@@ -37,23 +36,22 @@ class Recorder:
         self._round: dict[str, int] = {}
         self._recent: dict[str, Rounds] = {}
 
-    def entry(self, fields: dict[str, Any]) -> None:
+    def entry(self, entry: Entry) -> None:
         """One span or metric, as it came from a node."""
-        if "stage" in fields:
-            span = Span.from_fields(fields)
-            self._begin(span.run)
-            self._spans[span.run].append(span)
-            self._writer.write(span)
-            self._recent[span.run].note(fields)
-            if span.round > self._round[span.run]:
-                self._round[span.run] = span.round
-                self._show(span.run, span.round - 1)
+        run = entry.run
+        if run not in self._spans:
+            self._begin(run)
+        if isinstance(entry, Span):
+            self._spans[run].append(entry)
+            self._writer.write(entry)
+            self._recent[run].note(entry)
+            if entry.round > self._round[run]:
+                self._round[run] = entry.round
+                self._show(run, entry.round - 1)
         else:
-            metric = Metric.from_fields(fields)
-            self._begin(metric.run)
-            self._metrics[metric.run].append(metric)
-            if metric.name == "accuracy":
-                self._progress.accuracy(metric.run, metric.value)
+            self._metrics[run].append(entry)
+            if entry.name == "accuracy":
+                self._progress.accuracy(run, entry.value)
 
     def _show(self, run: str, ended: int) -> None:
         recent = self._recent[run]
@@ -65,7 +63,8 @@ class Recorder:
 
     def finished(self, run: str, wall_s: float) -> None:
         """A run is over."""
-        self._begin(run)
+        if run not in self._spans:
+            self._begin(run)
         self._wall[run] = wall_s
         self._progress.round(run, self._rounds)
         self._progress.end(run)
@@ -129,10 +128,9 @@ class Recorder:
         ]
 
     def _begin(self, run: str) -> None:
-        if run not in self._spans:
-            self._spans[run], self._metrics[run], self._round[run] = [], [], 0
-            self._recent[run] = Rounds()
-            self._progress.begin(run, self._rounds)
+        self._spans[run], self._metrics[run], self._round[run] = [], [], 0
+        self._recent[run] = Rounds()
+        self._progress.begin(run, self._rounds)
 
 
 @contextlib.contextmanager

@@ -7,11 +7,12 @@ timing is an error, never 0: it raises `ValueError`.
 """
 
 import math
-import reprlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
-from typing import Any, Literal, NamedTuple, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from emulator.fields import Form, a_count, a_flag, a_number, a_text, one_of, optional
 
 Source = Literal["measured", "modelled"]
 
@@ -47,17 +48,29 @@ class Span:
     detail: str = ""  # for the reader (changes only)
 
     def __post_init__(self) -> None:
-        what = f"{self.stage} of {self.node} in round {self.round}"
+        # All at once: there are millions of spans, and next to none is refused.
+        if not (
+            -math.inf < self.start <= self.end < math.inf
+            and self.round >= 0
+            and self.bytes >= 0
+            and (self.due is None or -math.inf < self.due < math.inf)
+            and (self.cpu is None or 0 <= self.cpu < math.inf)
+            and (self.throttled is None or self.throttled >= 0)
+            and (self.flops is None or 0 <= self.flops < math.inf)
+        ):
+            raise ValueError(f"{self.stage} of {self.node} in round {self.round}: {self._fault()}")
+
+    def _fault(self) -> str:
         for name in ("start", "end", "due", "cpu", "flops"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
-                raise ValueError(f"{what}: {name} is {value}")
+                return f"{name} is {value}"
         if self.end < self.start:
-            raise ValueError(f"{what}: it ends at {self.end:g} s, before its start at {self.start:g} s")
-        for name in ("round", "bytes", "cpu", "throttled", "flops"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise ValueError(f"{what}: {name} is negative ({value})")
+            return f"it ends at {self.end:g} s, before its start at {self.start:g} s"
+        values = {name: getattr(self, name) for name in ("round", "bytes", "cpu", "throttled", "flops")}
+        return next(
+            f"{name} is negative ({value})" for name, value in values.items() if value is not None and value < 0
+        )
 
     @property
     def duration(self) -> float:
@@ -85,12 +98,12 @@ class Span:
 
     def to_fields(self) -> dict[str, Any]:
         """Plain values for msgpack or JSON, those at their default left out."""
-        return _to_fields(self)
+        return _SPAN.write(self)
 
     @classmethod
     def from_fields(cls, values: object) -> "Span":
         """The span that `to_fields` gave. `ValueError` names the field that is unknown, missing or impossible."""
-        return cls(**_checked("span", cls, _SPAN, values))
+        return _SPAN.read(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +124,33 @@ class Metric:
 
     def to_fields(self) -> dict[str, Any]:
         """Plain values for msgpack or JSON."""
-        return _to_fields(self)
+        return _METRIC.write(self)
 
     @classmethod
     def from_fields(cls, values: object) -> "Metric":
         """The metric that `to_fields` gave. `ValueError` names the field that is unknown, missing or impossible."""
-        return cls(**_checked("metric", cls, _METRIC, values))
+        return _METRIC.read(values)
+
+
+Entry: TypeAlias = Span | Metric
+"""What a node notes."""
+
+_SPAN = Form(
+    "span",
+    Span,
+    {
+        "run": a_text, "round": a_count, "node": a_text, "stage": a_text, "start": a_number, "end": a_number,
+        "source": one_of(Source), "bytes": a_count, "peer": a_text, "due": optional(a_number),
+        "cpu": optional(a_number), "mode": a_text, "throttled": optional(a_count), "flops": optional(a_number),
+        "off_clock": a_flag, "detail": a_text,
+    },
+)  # fmt: skip
+_METRIC = Form("metric", Metric, {"run": a_text, "round": a_count, "node": a_text, "name": a_text, "value": a_number})
+
+
+def entry(values: Mapping[str, Any]) -> Entry:
+    """The span or metric that `to_fields` gave. Raises as `from_fields` does."""
+    return Span.from_fields(values) if "stage" in values else Metric.from_fields(values)
 
 
 class Traffic(NamedTuple):
@@ -223,80 +257,3 @@ def _bytes_by(spans: Iterable[Span], key: Callable[[Span], str]) -> dict[str, in
 
 def _of(names: Collection[str]) -> str:
     return f"run '{next(iter(names))}' " if names else "an empty timeline "
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("a text")
-    return value
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError("true or false")
-    return value
-
-
-def _count(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError("a whole number")
-    return value
-
-
-def _number(value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError("a number")
-    try:
-        return float(value)
-    except OverflowError:
-        raise TypeError("a number in range") from None
-
-
-def _number_or_none(value: object) -> float | None:
-    return None if value is None else _number(value)
-
-
-def _count_or_none(value: object) -> int | None:
-    return None if value is None else _count(value)
-
-
-def _source(value: object) -> str:
-    if value not in get_args(Source):
-        raise TypeError(" or ".join(get_args(Source)))
-    return str(value)
-
-
-_SPAN: dict[str, Callable[[object], Any]] = {
-    "run": _text, "round": _count, "node": _text, "stage": _text, "start": _number, "end": _number,
-    "source": _source, "bytes": _count, "peer": _text, "due": _number_or_none, "cpu": _number_or_none, "mode": _text,
-    "throttled": _count_or_none, "flops": _number_or_none, "off_clock": _flag, "detail": _text,
-}  # fmt: skip
-_METRIC: dict[str, Callable[[object], Any]] = {
-    "run": _text, "round": _count, "node": _text, "name": _text, "value": _number,
-}  # fmt: skip
-
-
-def _to_fields(record: Span | Metric) -> dict[str, Any]:
-    values = {field.name: (getattr(record, field.name), field.default) for field in fields(record)}
-    return {name: value for name, (value, default) in values.items() if default is MISSING or value != default}
-
-
-def _checked(
-    what: str, cls: type[Span | Metric], readers: Mapping[str, Callable[[object], Any]], values: object
-) -> dict[str, Any]:
-    """The values of a record that came from a wire or a file, each of its type."""
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{what}: not a set of fields but {reprlib.repr(values)}")
-    for name in values:
-        if name not in readers:
-            raise ValueError(f"{what}: unknown field {reprlib.repr(name)}")
-    for field in fields(cls):
-        if field.default is MISSING and field.name not in values:
-            raise ValueError(f"{what}: field '{field.name}' is missing")
-    checked = {}
-    for name, value in values.items():
-        try:
-            checked[name] = readers[name](value)
-        except TypeError as wanted:
-            raise ValueError(f"{what}: field '{name}' must be {wanted}, not {reprlib.repr(value)}") from None
-    return checked

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 from emulator.errors import nearest
@@ -231,6 +232,7 @@ _MODELS: dict[str, tuple[Callable[[Norm], Architecture], tuple[Norm, ...]]] = {
 """How each model is made, and the norms that it can have; the first is its default."""
 
 
+@cache
 def architecture(name: str, norm: Norm | None = None, classes: int | None = None) -> Architecture:
     """The model called `name`. Raises ValueError for an unknown name, and for a norm that it cannot have."""
     if name not in _MODELS:

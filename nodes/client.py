@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from nodes.config import Settings, check, prepare, read, sizes, subject, synchronous
 
 if TYPE_CHECKING:
@@ -23,8 +25,8 @@ async def main(node: "Node") -> None:
     """Train whenever the server begins a round, until it ends the run."""
     (server,) = node.peers["server"]
     client = await node.off_clock(lambda: _prepare(node))
-    ready = {"samples": client.trainer.held, "labels": client.trainer.labels}
-    await node.send(server, "ready", ready, off_clock=True)
+    held = {"samples": np.array([client.trainer.held], np.int64), "labels": client.trainer.labels}
+    await node.send(server, "ready", tensors=held, off_clock=True)
     while (order := await node.receive(sender=server)).kind != "end":
         node.round = order.fields["round"]
         await _take_part(node, client, server, order)

@@ -6,10 +6,10 @@ need no data and no PyTorch, and all clients share their arrays, so that there m
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from nodes.architectures import Architecture
 from nodes.config import Settings
@@ -28,7 +28,7 @@ class RehearsedTrainer:
         workload = settings.workload
         # How many samples a client holds decides no latency, their number in all does: when SFL averages.
         self.held = workload.data.training * (index + 1) // clients - workload.data.training * index // clients
-        self.labels: list[int] = []
+        self.labels = np.zeros(KINDS[workload.data.name].classes, np.int64)
         self._upload = _upload(
             workload.model.architecture,
             workload.model.client_layers,
@@ -78,8 +78,8 @@ class RehearsedTraining:
 @cache
 def _upload(architecture: Architecture, cut: int, batch: int, classes: int) -> dict[str, NDArray[np.generic]]:
     return {
-        "activations": np.zeros((batch, *architecture.shapes()[cut]), np.float32),
-        "labels": np.zeros(batch, np.min_scalar_type(classes - 1)),
+        "activations": _zeros((batch, *architecture.shapes()[cut]), np.float32),
+        "labels": _zeros((batch,), np.min_scalar_type(classes - 1)),
     }
 
 
@@ -89,5 +89,12 @@ def _weights(architecture: Architecture, stop: int) -> dict[str, NDArray[np.floa
     found: dict[str, NDArray[np.float32]] = {}
     for position, (layer, shape) in enumerate(zip(architecture.layers[:stop], architecture.shapes(), strict=False)):
         for name, of_weight in layer.weights(shape).items():
-            found[f"{position}.{name}"] = np.zeros(of_weight, np.float32)
+            found[f"{position}.{name}"] = _zeros(of_weight, np.float32)
     return found
+
+
+def _zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Nobody writes to what all share."""
+    array = np.zeros(shape, dtype)
+    array.flags.writeable = False
+    return array

@@ -31,7 +31,7 @@ async def main(node: "Node") -> None:
     """
     settings = read(node.config)
     clients = node.peers["client"]
-    ready = [(await node.receive("ready", client)).fields for client in clients]
+    ready = [(await node.receive("ready", client)).tensors for client in clients]
     server = await node.off_clock(lambda: _prepare(settings, ready))
 
     for round in range(1, settings.rounds + 1):
@@ -62,23 +62,21 @@ class _Server:
     average_work: "Work"
 
 
-def _prepare(settings: Settings, ready: Sequence[Mapping[str, Any]]) -> _Server:
+def _prepare(settings: Settings, ready: "Sequence[Mapping[str, Array]]") -> _Server:
     from nodes import work
 
     clients = len(ready)
-    samples = [int(fields["samples"]) for fields in ready]
+    samples = [int(held["samples"].item()) for held in ready]
     return _Server(
         settings,
         samples,
-        _training(settings, samples, [fields["labels"] for fields in ready]),
+        _training(settings, samples, [held["labels"] for held in ready]),
         work.server_step(settings, clients),
         work.aggregate(settings, clients),
     )
 
 
-def _training(
-    settings: Settings, samples: Sequence[int], labels: Sequence[Sequence[int]]
-) -> "Training | RehearsedTraining":
+def _training(settings: Settings, samples: Sequence[int], labels: "Sequence[Array]") -> "Training | RehearsedTraining":
     if settings.training:
         import numpy as np
 

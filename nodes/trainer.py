@@ -36,7 +36,7 @@ class Trainer:
         except ValueError as error:
             raise InputError(str(error)) from error
         self.held = len(self.samples)
-        self.labels: list[int] = np.bincount(self.samples.labels, minlength=source.kind.classes).tolist()
+        self.labels = np.bincount(self.samples.labels, minlength=source.kind.classes)
         self._batches = Batches(len(self.samples), workload.batch_size, generator(seed, "batches", index))
         self._augment = generator(seed, "augmentation", index) if workload.data.augment else None
         self._label_type = np.min_scalar_type(source.kind.classes - 1)

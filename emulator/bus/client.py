@@ -11,10 +11,11 @@ import zmq
 from emulator.bus import wire
 from emulator.bus.computing import Device
 from emulator.bus.endpoint import Endpoint
+from emulator.bus.outgoing import Outgoing
 from emulator.bus.parts import Assembly
 from emulator.bus.wire import Header, Kind, WireError
 from emulator.clock import Clock
-from emulator.errors import DeadlineExceeded, InputError
+from emulator.errors import DeadlineExceeded
 from emulator.node import Array, Message, Work
 from emulator.timeline import WAIT, Metric, Span
 from emulator.units import SIZE, show
@@ -41,11 +42,11 @@ class BusNode:
         self.round = 0
         self._endpoint = endpoint
         self._run: str = start["run"]
-        self._max_message: float = welcome["bus"]["max_message"]
         self._window: float = welcome["bus"]["window"]
         self._message_deadline: float = welcome["bus"]["message_deadline"]
         self._real_time: bool = welcome["bus"]["real_time"]  # the kernel carries what is sent now, not from earlier
-        self._known = {name for names in self.peers.values() for name in names}
+        known = {name for names in self.peers.values() for name in names}
+        self._outgoing = Outgoing(self.name, known, welcome["bus"]["max_message"])
         self._clock = Clock(start["scale"], start["epoch"] - endpoint.hub_ahead.offset, endpoint.host_time)
         self._device = Device(welcome["slowdown"], self._clock, throttled=welcome["compute"] == "quota")
         self._settled = 0.0  # the emulated time the program has reached
@@ -70,14 +71,7 @@ class BusNode:
         *,
         off_clock: bool = False,
     ) -> None:
-        if to not in self._known or to == self.name:
-            raise InputError(f"{self.name}: cannot send '{kind}' to '{to}': no such peer in this testbed")
-        nbytes = sum(array.nbytes for array in (tensors or {}).values())
-        if nbytes > self._max_message:
-            raise InputError(
-                f"{self.name}: '{kind}' to {to} has {show(nbytes, SIZE, 4)}, over the bus's limit of "
-                f"{show(self._max_message, SIZE, 4)}: raise bus.max_message in the experiment"
-            )
+        nbytes = self._outgoing.nbytes(to, kind, tensors)
         header = Header(Kind.DATA, self.name, to, kind, round=self.round, off_clock=off_clock)
         header.fields = dict(fields or {})
         if not off_clock:
@@ -90,7 +84,7 @@ class BusNode:
         try:
             self._endpoint.send(header, tensors, in_parts=self._real_time)
         except WireError as error:
-            raise InputError(f"{self.name}: '{kind}' to {to} cannot be sent: {error}") from None
+            raise self._outgoing.refused(to, kind, error) from None
 
     async def receive(
         self, kind: str | None = None, sender: str | None = None, *, timeout: float | None = None

@@ -28,8 +28,9 @@ class Frames:
             len(header.receiver),
             header.stage,
             header.off_clock,
-            *((name, type(value), value) for name, value in header.fields.items()),
-            *((name, array.dtype, array.shape) for name, array in tensors.items()),
+            *header.fields.items(),
+            *map(type, header.fields.values()),
+            *[(name, array.dtype, array.shape) for name, array in tensors.items()],
         )
         counts = _packed(header.number) + _packed(header.round)
         try:

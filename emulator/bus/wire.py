@@ -63,7 +63,7 @@ class Kind(StrEnum):
 _KINDS = {kind.value for kind in Kind}
 
 
-@dataclass
+@dataclass(slots=True)
 class Header:
     """The first frame. Times are emulated seconds."""
 

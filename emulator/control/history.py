@@ -59,10 +59,10 @@ class History:
         self._latency[run], self._accuracy[run] = Curve(), Curve()
         self._spans, self._last = {}, 1
 
-    def span(self, fields: dict[str, Any]) -> None:
+    def span(self, span: Span) -> None:
         """A span of the current run."""
-        if not fields.get("off_clock") and fields["round"] >= self._last:
-            self._spans.setdefault(fields["round"], []).append(Span.from_fields(fields))
+        if not span.off_clock and span.round >= self._last:
+            self._spans.setdefault(span.round, []).append(span)
 
     def whole(self, run: str, number: int, seconds: float) -> None:
         """All is known of a round; those before it are not shown any more."""

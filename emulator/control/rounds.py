@@ -5,9 +5,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
-from emulator.timeline import WAIT
+from emulator.timeline import WAIT, Span
 
 SETTLE_SECONDS = 1.0
 """How long after a round has been followed by another all its spans are here: nodes hand them in every 0.25 s."""
@@ -38,10 +37,10 @@ class Rounds:
         self.current = 0
         """The latest round that was heard of."""
 
-    def note(self, span: dict[str, Any]) -> None:
-        """A span, as plain fields."""
-        number = span["round"]
-        if span.get("off_clock") or number < 1:
+    def note(self, span: Span) -> None:
+        """A span of the run."""
+        number = span.round
+        if span.off_clock or number < 1:
             return
         if number > self.current:
             if self.current in self._rounds:
@@ -54,10 +53,10 @@ class Rounds:
         if number not in self._rounds:
             self._rounds[number] = _Round(followed=math.inf if number == self.current else self._host_time())
         seen = self._rounds[number]
-        seen.start, seen.end = min(seen.start, span["start"]), max(seen.end, span["end"])
-        if span["stage"] != WAIT:
-            for node in filter(None, (span["node"], span.get("peer"))):
-                seen.of_node[node].append((span["start"], span["end"]))
+        seen.start, seen.end = min(seen.start, span.start), max(seen.end, span.end)
+        if span.stage != WAIT:
+            for node in filter(None, (span.node, span.peer)):
+                seen.of_node[node].append((span.start, span.end))
 
     def finish(self) -> None:
         """The run is over: every span of it has been noted."""

@@ -3,7 +3,6 @@
 import statistics
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from emulator.bus.controller import Event
 from emulator.control.feed import Feed
@@ -12,6 +11,7 @@ from emulator.control.rounds import Rounds
 from emulator.control.words import NodeState, NodeView, Status
 from emulator.plan import SERVER_ROLES, NodePlan, Plan
 from emulator.profiles import HUB, DeviceProfile, LinkProfile
+from emulator.timeline import Entry, Span
 
 _STATES: dict[str, NodeState] = {
     "registered": "registered", "ready": "ready", "done": "done", "failed": "failed", "silent": "silent",
@@ -40,19 +40,19 @@ class State:
 
     # -- what it is told
 
-    def entry(self, fields: dict[str, Any]) -> None:
+    def entry(self, entry: Entry) -> None:
         """A span or metric that a node noted."""
-        if fields["run"] != self._run:
+        if entry.run != self._run:
             return
-        if "stage" in fields:
-            self._rounds.note(fields)
-            self.history.span(fields)
-        elif fields["name"] == "accuracy":
-            if fields["round"] != self._evaluated:
-                self._evaluated = fields["round"]
+        if isinstance(entry, Span):
+            self._rounds.note(entry)
+            self.history.span(entry)
+        elif entry.name == "accuracy":
+            if entry.round != self._evaluated:
+                self._evaluated = entry.round
                 self._accuracies.clear()
-            self._accuracies[fields["node"]] = fields["value"]
-            self.history.accuracy(fields["run"], fields["round"], statistics.fmean(self._accuracies.values()))
+            self._accuracies[entry.node] = entry.value
+            self.history.accuracy(entry.run, entry.round, statistics.fmean(self._accuracies.values()))
 
     def event(self, event: Event) -> None:
         """What the hub says of a node, or of a run."""

@@ -53,6 +53,9 @@ def write(path: Path, text: str) -> None:
             raise
 
 
+_as_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 class TimelineWriter:
     """Appends spans to a file, one a line, while the run goes on.
 
@@ -68,8 +71,7 @@ class TimelineWriter:
             self._file = path.open("ab", buffering=0)
 
     def write(self, span: Span) -> None:
-        line = json.dumps(span.to_fields(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        self._waiting.append(line + "\n")
+        self._waiting.append(_as_json(span.to_fields()) + "\n")
         if len(self._waiting) >= self._flush_every:
             self.flush()
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from emulator import timeline
 from emulator.bus.controller import Controller
 from emulator.control.changes import Changes, OnDevice, OnLink
 from emulator.control.server import served
@@ -41,8 +42,9 @@ async def follow(
     state = State(plan, runtime, folder)
 
     def on_entry(fields: dict[str, Any]) -> None:
-        observer.entry(fields)
-        state.entry(fields)
+        entry = timeline.entry(fields)
+        observer.entry(entry)
+        state.entry(entry)
 
     controller = Controller(address, token, on_entry, state.event)
     try:

@@ -6,14 +6,16 @@ what is off the clock takes no time at all. The same seed and cost model give th
 
 import asyncio
 import gc
+import heapq
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from emulator.bus.frames import Frames
 from emulator.bus.wire import Header
-from emulator.clock import VirtualEventLoop, virtual_clock
+from emulator.clock import VirtualEventLoop, World, virtual_clock
 from emulator.cost import Charges, Hardware, Pricing
 from emulator.errors import DeadlineExceeded, EdgebedError, NodeFailure
 from emulator.network import Arrival
@@ -42,7 +44,7 @@ async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
     when this host takes longer than the experiment allows a run.
     """
     outcome = Outcome(None)
-    await _all_runs(plan, lambda entry: observer.entry(entry.to_fields()), observer.finished, outcome.notes)
+    await _all_runs(plan, observer.entry, observer.finished, outcome.notes)
     return outcome
 
 
@@ -85,15 +87,23 @@ def _charges(plan: Plan, run: RunPlan) -> Pricing:
     return Charges(plan.cost, run.name, first_run=run is plan.runs[0], seed=plan.seed)
 
 
-class _World:
+class _End(float):
+    """When a computation ends. Computations that end together do so in the order of the heap, as asyncio's timers."""
+
+    __slots__ = ("felt",)
+    felt: asyncio.Future[None]
+
+
+class _World(World):
     """One run: its nodes, and the messages on their way between them."""
 
     def __init__(self, plan: Plan, run: RunPlan, note: Note, pricing: Pricing) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualEventLoop)
-        loop.stuck = self._stuck
+        loop.world = self
         self.run = run.name
         self.peers = plan.peers
+        self.known: Collection[str] = frozenset(node.name for node in plan.nodes)
         self.config = run.config
         self.clock = virtual_clock(loop, plan.scale)
         self.frames = Frames()
@@ -112,12 +122,12 @@ class _World:
         for node in plan.nodes:
             self._nodes[node.name] = VirtualNode(self, node)
             self._programs[node.name] = node.program
-        self._transit: dict[int, tuple[Header, Message, int]] = {}
+        self._transit: dict[int, tuple[Header, Message]] = {}
         self._sent = 0
         self._missed = 0
         self._ended: set[str] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self._wakeup = 0.0
+        self._ends: list[_End] = []  # a heap
+        self._moment = 0.0
 
     async def play(self, programs: dict[str, Program]) -> int:
         """Run every node's program to its end; returns how many messages nobody received."""
@@ -138,8 +148,6 @@ class _World:
         finally:
             over.cancel()
             self._broken.cancel()
-            if self._timer is not None:
-                self._timer.cancel()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -147,15 +155,14 @@ class _World:
 
     # -- the nodes' side
 
-    def carry(self, header: Header, message: Message, nbytes: int) -> None:
+    def carry(self, header: Header, message: Message) -> None:
         if header.off_clock:
-            self._deliver(header, message, nbytes, None)
+            self._deliver(header, message, None)
             return
         self._look()
         self._sent += 1
-        self._transit[self._sent] = header, message, nbytes
-        self._network.send(header.sent, header.sender, header.receiver, nbytes, self._sent)
-        self._set_timer()
+        self._transit[self._sent] = header, message
+        self._network.send(header.sent, header.sender, header.receiver, header.nbytes, self._sent)
 
     def charge(self, node: NodePlan, stage: str, work: Work | None) -> float:
         return self._pricing.seconds(node.name, node.role, stage, work, self._hardware[node.name])
@@ -182,31 +189,34 @@ class _World:
 
     # -- the links
 
-    def _set_timer(self) -> None:
-        wakeup = self._network.wakeup()
-        if wakeup is None:
-            return
-        if self._timer is not None:
-            if self._wakeup <= wakeup:
-                return
-            self._timer.cancel()
-        self._wakeup = wakeup
-        self._timer = self._loop.call_at(self.clock.host_time(wakeup), self._pump)
+    def until(self, emulated: float) -> asyncio.Future[None]:
+        end = _End(emulated)
+        end.felt = self._loop.create_future()
+        heapq.heappush(self._ends, end)
+        return end.felt
 
-    def _pump(self) -> None:
-        """Deliver what is due, and wake again when the next is."""
-        self._timer = None
+    def next_moment(self) -> float:
+        wakeup = self._network.wakeup()
+        self._moment = math.inf if wakeup is None else wakeup
+        if self._ends and self._ends[0] < self._moment:
+            self._moment = float(self._ends[0])
+        return self.clock.host_time(self._moment)
+
+    def pass_moment(self) -> None:
         # The loop's own time may be off by rounding, and would then bring the same moment again for ever.
-        for news in self._network.advance(max(self._wakeup, self.clock.now())):
+        now = max(self._moment, self.clock.now())
+        while self._ends and self._ends[0] <= now:
+            end = heapq.heappop(self._ends)
+            if not end.felt.done():
+                end.felt.set_result(None)
+        for news in self._network.advance(now):
             if isinstance(news, Arrival):
-                header, message, nbytes = self._transit.pop(news.token)
-                self._deliver(header, message, nbytes, news.due)
+                self._deliver(*self._transit.pop(news.token), news.due)
             else:
                 header = self._transit[news.token][0]
                 self._nodes[header.sender].depart(header.number, news.time)
-        self._set_timer()
 
-    def _deliver(self, header: Header, message: Message, nbytes: int, due: float | None) -> None:
+    def _deliver(self, header: Header, message: Message, due: float | None) -> None:
         if header.receiver in self._ended:
             self._missed += not header.off_clock
             return
@@ -214,8 +224,8 @@ class _World:
         promised = due is not None and not self._network.promises_nothing(header.sender, header.receiver)
         self.note(
             Span(
-                self.run, header.round, header.sender, header.stage, header.sent, end, source="modelled", bytes=nbytes,
-                peer=header.receiver, due=end if promised else None, off_clock=header.off_clock,
+                self.run, header.round, header.sender, header.stage, header.sent, end, source="modelled",
+                bytes=header.nbytes, peer=header.receiver, due=end if promised else None, off_clock=header.off_clock,
             )
         )  # fmt: skip
         self._nodes[header.receiver].arrive(message, end)
@@ -232,7 +242,7 @@ class _World:
         failure.__cause__ = error
         return failure
 
-    def _stuck(self) -> str:
+    def stuck(self) -> str:
         waits = [f"{name} waits for {node.waits_for}" for name, node in self._nodes.items() if name not in self._ended]
         shown = "; ".join(waits[:4]) + (f"; and {len(waits) - 4} more" if len(waits) > 4 else "")
         over = f" ({', '.join(sorted(self._ended)[:4])} ended)" if self._ended else ""

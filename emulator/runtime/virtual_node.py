@@ -2,20 +2,20 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from emulator.bus.frames import Frames
+from emulator.bus.outgoing import Outgoing
 from emulator.bus.wire import Header, Kind, WireError
 from emulator.clock import SAME_MOMENT, Clock
-from emulator.errors import DeadlineExceeded, InputError
+from emulator.errors import DeadlineExceeded
 from emulator.node import Array, Message, Work
 from emulator.plan import NodePlan
 from emulator.timeline import WAIT, Metric, Span
-from emulator.units import SIZE, show
 
 T = TypeVar("T")
 
@@ -25,13 +25,17 @@ class World(Protocol):
 
     run: str
     peers: dict[str, list[str]]
+    known: Collection[str]
     config: dict[str, Any]
     clock: Clock
     frames: Frames
     max_message: float
 
-    def carry(self, header: Header, message: Message, nbytes: int) -> None:
-        """Take a message of `nbytes` on the wire from its sender."""
+    def carry(self, header: Header, message: Message) -> None:
+        """Take a message from its sender."""
+
+    def until(self, emulated: float) -> "asyncio.Future[None]":
+        """Ends at that emulated time."""
 
     def charge(self, node: NodePlan, stage: str, work: Work | None) -> float:
         """Emulated seconds that this computation takes the node's device."""
@@ -70,13 +74,14 @@ class VirtualNode:
         self.round = 0
         self._world = world
         self._plan = plan
-        self._known = {name for names in self.peers.values() for name in names}
+        self._outgoing = Outgoing(self.name, world.known, world.max_message)
         self._device = asyncio.Lock()
         self._settled = 0.0
         self._inbox: dict[tuple[str, str], deque[tuple[int, float, Message]]] = {}
         self._arrived = 0
         self._waiters: list[_Waiter] = []
-        self._outstanding: dict[int, int] = {}
+        self._outstanding: dict[int, int] = {}  # bytes of each message sent that has not left the up link
+        self._waiting = 0  # their sum
         self._room: asyncio.Future[None] | None = None
         self._departed = 0.0
         self._sent = 0
@@ -91,28 +96,22 @@ class VirtualNode:
         *,
         off_clock: bool = False,
     ) -> None:
-        if to not in self._known or to == self.name:
-            raise InputError(f"{self.name}: cannot send '{kind}' to '{to}': no such peer in this testbed")
-        payload = sum(array.nbytes for array in (tensors or {}).values())
-        if payload > self._world.max_message:
-            raise InputError(
-                f"{self.name}: '{kind}' to {to} has {show(payload, SIZE, 4)}, over the bus's limit of "
-                f"{show(self._world.max_message, SIZE, 4)}: raise bus.max_message in the experiment"
-            )
-        header = Header(Kind.DATA, self.name, to, kind, round=self.round, off_clock=off_clock)
-        header.fields = dict(fields or {})
+        payload = self._outgoing.nbytes(to, kind, tensors)
+        header = Header(Kind.DATA, self.name, to, kind, 0, self.round, 0.0, off_clock, dict(fields) if fields else {})
         if not off_clock:
-            await self._wait_for_room(payload)
+            if not self._has_room(payload):
+                await self._wait_for_room(payload)
             self._sent += 1
             header.number = self._sent
             self._outstanding[header.number] = payload
+            self._waiting += payload
         header.sent = self._reached()
         try:
-            nbytes = self._frames.nbytes(header, tensors or {})
+            header.nbytes = self._frames.nbytes(header, tensors or {})
         except WireError as error:
-            raise InputError(f"{self.name}: '{kind}' to {to} cannot be sent: {error}") from None
+            raise self._outgoing.refused(to, kind, error) from None
         views = {name: _read_only(array) for name, array in tensors.items()} if tensors else {}
-        self._world.carry(header, Message(self.name, kind, self.round, header.fields, views), nbytes)
+        self._world.carry(header, Message(self.name, kind, self.round, header.fields, views))
 
     async def receive(
         self, kind: str | None = None, sender: str | None = None, *, timeout: float | None = None
@@ -140,7 +139,8 @@ class VirtualNode:
             start = self._reached()
             end = start + self._world.charge(self._plan, stage, work)
             result = fn()
-            await self._world.clock.sleep_until(end)
+            if end > start:
+                await self._world.until(end)
             self._settled = max(self._settled, end)
             flops = work.flops if work else None
             self._world.note(
@@ -170,7 +170,7 @@ class VirtualNode:
 
     def depart(self, number: int, time: float) -> None:
         """The message of that number has left the up link at the emulated `time`."""
-        del self._outstanding[number]
+        self._waiting -= self._outstanding.pop(number)
         self._departed = time
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
@@ -202,8 +202,6 @@ class VirtualNode:
 
     async def _wait_for_room(self, payload: int) -> None:
         """Wait until the message fits the up link's queue; one larger than the queue goes alone."""
-        if self._has_room(payload):
-            return
         start = self._reached()
         while not self._has_room(payload):
             if self._room is None or self._room.done():
@@ -217,7 +215,7 @@ class VirtualNode:
         )  # fmt: skip
 
     def _has_room(self, payload: int) -> bool:
-        return not self._outstanding or sum(self._outstanding.values()) + payload <= self._plan.link.up.queue
+        return not self._outstanding or self._waiting + payload <= self._plan.link.up.queue
 
     def _reached(self) -> float:
         """The emulated time: that of what the program waited for, free of the rounding of the loop's own time."""
@@ -228,6 +226,8 @@ class VirtualNode:
 
 
 def _read_only(array: Array) -> Array:
+    if not array.flags.writeable and array.flags.c_contiguous:
+        return array
     view = np.asarray(array, order="C").view()
     view.flags.writeable = False
     return view

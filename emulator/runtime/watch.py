@@ -10,6 +10,7 @@ from emulator.bus.controller import Controller, Event
 from emulator.change import told
 from emulator.errors import DeadlineExceeded, NodeFailure
 from emulator.plan import Plan
+from emulator.timeline import Entry
 
 GRACE_SECONDS = 1.0
 """How long a node's last words may take to reach the controller after its home has ended."""
@@ -18,8 +19,8 @@ GRACE_SECONDS = 1.0
 class Observer(Protocol):
     """Who follows an experiment."""
 
-    def entry(self, fields: dict[str, Any]) -> None:
-        """A span or metric that a node noted, as plain fields."""
+    def entry(self, entry: Entry) -> None:
+        """A span or metric that a node noted."""
 
     def finished(self, run: str, wall_s: float) -> None:
         """A run is over, all its entries have been given, and it took so many seconds of this host."""

@@ -11,14 +11,15 @@ from emulator.library import resolve_testbed
 from emulator.plan import make_plan
 from emulator.profiles import DeviceProfile, Experiment, LinkProfile, Testbed
 from emulator.runtime import local
-from emulator.timeline import Span, rounds
+from emulator.timeline import Entry, Span, rounds
 
 MODULE = "tests.benchmarks.workloads"
 
 
 class _Spans(list[Span]):
-    def entry(self, fields: dict[str, Any]) -> None:
-        self.append(Span.from_fields(fields))
+    def entry(self, entry: Entry) -> None:
+        if isinstance(entry, Span):
+            self.append(entry)
 
     def finished(self, run: str, wall_s: float) -> None:
         """Nothing is kept but the spans."""

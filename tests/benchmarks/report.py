@@ -55,9 +55,10 @@ def _recording(run: Path) -> tuple[float, int]:
     with files.TimelineWriter(run / "again.jsonl") as writer:
         began = time.process_time()
         for entry in entries:
-            writer.write(Span.from_fields(entry))
-            rounds.note(entry)
-            history.span(entry)
+            span = Span.from_fields(entry)
+            writer.write(span)
+            rounds.note(span)
+            history.span(span)
         return time.process_time() - began, len(entries)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.clock import Clock, VirtualEventLoop, new_event_loop, virtual_clock
+from emulator.clock import Clock, VirtualEventLoop, World, new_event_loop, virtual_clock
 from emulator.errors import Deadlock
 from tests.tolerance import assert_close
 
@@ -115,8 +115,11 @@ def test_a_real_sleep_does_not_end_early() -> None:
     assert clock.now() >= 0.005
 
 
-def virtually(main: Callable[[], Coroutine[Any, Any, T]], stuck: Callable[[], str] = lambda: "stuck") -> T:
-    with asyncio.Runner(loop_factory=lambda: VirtualEventLoop(stuck)) as runner:
+def virtually(main: Callable[[], Coroutine[Any, Any, T]], world: World | None = None) -> T:
+    with asyncio.Runner(loop_factory=VirtualEventLoop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, VirtualEventLoop)
+        loop.world = world or loop.world
         return runner.run(main())
 
 
@@ -167,8 +170,34 @@ def test_a_virtual_deadlock_is_an_error_that_says_who_waits() -> None:
     async def main() -> None:
         await asyncio.get_running_loop().create_future()
 
+    class Told(World):
+        def stuck(self) -> str:
+            return "client-1 waits for 'downlink' from server"
+
     with pytest.raises(Deadlock, match="client-1 waits for 'downlink' from server"):
-        virtually(main, lambda: "client-1 waits for 'downlink' from server")
+        virtually(main, Told())
+
+
+def test_virtual_time_jumps_to_what_happens_in_the_world_too() -> None:
+    class Bell(World):
+        def __init__(self, times: list[float]) -> None:
+            self.times = times
+            self.heard: list[float] = []
+
+        def next_moment(self) -> float:
+            return self.times[0] if self.times else math.inf
+
+        def pass_moment(self) -> None:
+            self.times.pop(0)
+            self.heard.append(asyncio.get_running_loop().time())
+
+    async def main() -> float:
+        await asyncio.sleep(4.0)
+        return asyncio.get_running_loop().time()
+
+    bell = Bell([1.0, 1.0, 3.5, 5.0])
+    assert virtually(main, bell) == 4.0
+    assert (bell.heard, bell.times) == ([1.0, 1.0, 3.5], [5.0])
 
 
 def test_what_would_run_in_a_thread_runs_at_once_in_virtual_time() -> None:

@@ -15,6 +15,7 @@ from emulator.control.changes import Changes
 from emulator.control.state import State
 from emulator.errors import DeadlineExceeded, EdgebedError, Refused
 from emulator.profiles import DeviceProfile, LinkProfile
+from emulator.timeline import Metric, Span
 from tests.integration.bus_world import make_plan
 from tests.tolerance import assert_close
 
@@ -171,10 +172,10 @@ def test_the_status_follows_the_runs() -> None:
     assert (first["experiment"], first["runtime"], first["folder"]) == ("a-test", "local", "runs/a-test-1")
     world.state.event(Event("started", "hub", {"run": "run-1"}))
     for start, end, node in ((0.0, 1.0, "server"), (0.0, 0.2, "client-1"), (0.2, 0.9, "client-2")):
-        world.state.entry({"run": "run-1", "round": 1, "node": node, "stage": "x", "start": start, "end": end})
+        world.state.entry(Span("run-1", 1, node, "x", start, end))
     for node, value in (("client-1", 0.4), ("client-2", 0.6)):
-        world.state.entry({"run": "run-1", "round": 1, "node": node, "name": "accuracy", "value": value})
-    world.state.entry({"run": "run-1", "round": 1, "node": "server", "name": "loss", "value": 9.0})
+        world.state.entry(Metric("run-1", 1, node, "accuracy", value))
+    world.state.entry(Metric("run-1", 1, "server", "loss", 9.0))
     during = world.ask("GET", "/status").json()
     assert (during["run"], during["round"], during["last_round"]) == ("run-1", 1, None)
     assert_close(during["accuracy"], 0.5)
@@ -184,7 +185,7 @@ def test_the_status_follows_the_runs() -> None:
     assert (after["last_round"], after["slowest"]) == (1, "client-2")
     assert_close(after["round_latency_s"], 1.0)
     world.state.event(Event("started", "hub", {"run": "run-2"}))
-    world.state.entry({"run": "run-1", "round": 9, "node": "server", "stage": "x", "start": 0.0, "end": 1.0})
+    world.state.entry(Span("run-1", 9, "server", "x", 0.0, 1.0))
     next_one = world.ask("GET", "/status").json()
     assert (next_one["run"], next_one["runs_left"], next_one["round"]) == ("run-2", [], 0)
     assert (next_one["last_round"], next_one["accuracy"]) == (None, None)

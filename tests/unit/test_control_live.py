@@ -19,6 +19,7 @@ from emulator.control.state import State
 from emulator.library import load_experiment
 from emulator.plan import make_plan
 from emulator.profiles import HUB
+from emulator.timeline import Metric, Span
 
 TOKEN = "secret"
 Get = Callable[..., httpx.Response]
@@ -43,16 +44,8 @@ def get(state: State) -> Get:
     return lambda path, headers=HEADERS: asyncio.run(ask(path, headers))
 
 
-def span(number: int, stage: str = "client_forward", start: float = 0.0, **fields: Any) -> dict[str, Any]:
-    return {
-        "run": "psl",
-        "round": number,
-        "node": "client-1",
-        "stage": stage,
-        "start": start,
-        "end": start + 1,
-        **fields,
-    }
+def span(number: int, stage: str = "client_forward", start: float = 0.0, **fields: Any) -> Span:
+    return Span("psl", number, "client-1", stage, start, start + 1, **fields)
 
 
 def run_two_rounds(state: State) -> None:
@@ -60,7 +53,7 @@ def run_two_rounds(state: State) -> None:
     for number, start in ((1, 10.0), (2, 20.0)):
         state.entry(span(number, start=start))
         state.entry(span(number, "uplink", start + 1, bytes=1000, peer="server"))
-        state.entry({"run": "psl", "round": number, "node": "server", "name": "accuracy", "value": number / 4})
+        state.entry(Metric("psl", number, "server", "accuracy", number / 4))
     state.event(Event("finished", HUB, {"run": "psl"}))
 
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.control.rounds import SETTLE_SECONDS, Rounds
+from emulator.timeline import Span
 from tests.tolerance import assert_close
 
 
@@ -17,8 +18,8 @@ class Host:
         return self.now
 
 
-def span(number: int, start: float, end: float, node: str = "a", **more: Any) -> dict[str, Any]:
-    return {"run": "run", "round": number, "node": node, "stage": "work", "start": start, "end": end, **more}
+def span(number: int, start: float, end: float, node: str = "a", stage: str = "work", **more: Any) -> Span:
+    return Span("run", number, node, stage, start, end, **more)
 
 
 def test_nothing_is_known_before_the_first_round_is_over() -> None:
