@@ -112,8 +112,8 @@ class Link:
 
     def _configure(self, channel: Channel) -> None:
         self._channel = channel
-        self._rate = goodput(channel.rate, channel.delay, channel.loss)
-        self._delay = channel.delay + repair_delay(channel.delay, channel.loss)
+        self._rate = goodput(channel.rate, channel.delay, channel.loss, channel.burst)
+        self._delay = channel.delay + repair_delay(channel.delay, channel.loss, channel.burst)
 
     def _finish(self, transfer: Transfer) -> None:
         self._free = transfer.start + transfer.left * 8 / self._rate

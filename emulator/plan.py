@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from emulator import tc
 from emulator.cost import CostModel
 from emulator.device import check_scale, least_scale, shares, slowdown
 from emulator.profiles import Bus, Control, Deadlines, DeviceProfile, Experiment, LinkProfile, Testbed
@@ -77,7 +78,8 @@ class Plan(BaseModel):
 def make_plan(experiment: Experiment, core_flops: float, cores: int, *, virtual: bool = False) -> Plan:
     """The plan of `experiment` (resolved) on a host of `cores` cores of `core_flops` FLOP/s each.
 
-    Raises `InputError` when a device is too fast for the experiment's time scale; in virtual time none is.
+    Raises `InputError` when a device is too fast for the experiment's time scale, in virtual time none is, and for
+    links of the kernel that it cannot do.
     """
     assert isinstance(experiment.testbed, Testbed)
     needed = {} if virtual else device_shares(experiment.testbed, core_flops)
@@ -85,6 +87,8 @@ def make_plan(experiment: Experiment, core_flops: float, cores: int, *, virtual:
     check_scale(needed, scale, cores)
     nodes: list[NodePlan] = []
     for spec in experiment.testbed.nodes:
+        if experiment.links == "kernel" and isinstance(spec.link, LinkProfile):
+            tc.check(str(spec.name), spec.link)
         assert isinstance(spec.device, DeviceProfile)
         assert isinstance(spec.link, LinkProfile)
         assert spec.name is not None
