@@ -16,8 +16,8 @@ first is 0, and they rise.
 Mahimahi's format (Netravali et al., USENIX ATC 2015) is a line for each packet of 1500 bytes that could be delivered:
 at which millisecond, a whole number, in order; a millisecond that stands there n times delivers n packets. The last one
 is the period. Here the bytes of a millisecond go through evenly within it (those of millisecond 0, which is the end of
-the lap before, within the last one), and neighbours of nearly the same rate become one piece, as long as what has gone
-through by any millisecond stays within half a packet of what the file says.
+the lap before, within the last one), and neighbours become one piece of one rate, as long as what has gone through by
+any millisecond is what the file says, or at most a packet more: the next one, on its way.
 """
 
 import math
@@ -42,14 +42,16 @@ PIECES = 200_000
 """Of a trace: it travels with every node's profile."""
 SECONDS = "seconds"
 COLUMNS = ({"up", "down"}, {"rate"})
-SLACK = 0.5
-"""Packets by which a trace may differ from a Mahimahi file, at any millisecond."""
+SLACK = 1.0
+"""Packets by which a trace may be ahead of a Mahimahi file, at any millisecond."""
 PACKET_MS = PACKET * 8 * 1000
 """Bit/s of a packet a millisecond."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _COLUMN = re.compile(r"([A-Za-z]+)\s*(.*)")
 _SHOWN = 40
+DIGITS = 20
+"""More than any millisecond has."""
 
 
 class TraceError(ValueError):
@@ -213,12 +215,12 @@ def _mahimahi(lines: Sequence[str]) -> str:
     before = 0
     for number, line in enumerate(lines, 1):
         said = line.strip()
-        if not re.fullmatch(r"[0-9]+", said):
+        if not (said.isascii() and said.isdigit()):
             what = f"'{_cut(said)}' is" if said else "an empty line is"
             raise TraceError(number, f"{what} no millisecond: Mahimahi's format is a whole number of at least 0 a line")
-        if len(said) > len(str(LONGEST * 1000)) or int(said) > LONGEST * 1000:
+        stamp = int(said[:DIGITS])
+        if len(said) >= DIGITS or stamp > LONGEST * 1000:
             raise TraceError(number, f"millisecond {_cut(said)} is too late: a trace lasts a day at most")
-        stamp = int(said)
         if stamp < before:
             raise TraceError(number, f"millisecond {stamp} comes after {before}: they stand in order of time")
         before = stamp
@@ -234,7 +236,7 @@ def _mahimahi(lines: Sequence[str]) -> str:
 
 
 def _fewest_pieces(counts: Mapping[int, int], period: int) -> list[tuple[int, int]]:
-    """Pieces (millisecond, bit/s) that carry `counts` packets of each millisecond, none of it 0, to within SLACK.
+    """Pieces (millisecond, bit/s) that carry `counts` packets of each millisecond, none of it 0, or at most SLACK more.
 
     Greedy: a piece goes on for as long as one rate keeps within the slack of every corner of the count (O'Rourke's
     test of lines through intervals, from a fixed point); the last one ends at the very count.
@@ -244,13 +246,13 @@ def _fewest_pieces(counts: Mapping[int, int], period: int) -> list[tuple[int, in
     low, high = 0.0, math.inf
     for time, count in _corners(counts):
         slack = 0.0 if time == period else SLACK
-        least, most = ((count + sign * slack - height) / (time - begin) for sign in (-1, 1))
+        least, most = ((count + more - height) / (time - begin) for more in (0.0, slack))
         if max(low, least) > min(high, most):
             rate = round((low + high) / 2 * PACKET_MS)
             found.append((begin, rate))
             height += rate / PACKET_MS * (last - begin)
             begin, low, high = last, 0.0, math.inf
-            least, most = ((count + sign * slack - height) / (time - begin) for sign in (-1, 1))
+            least, most = ((count + more - height) / (time - begin) for more in (0.0, slack))
         low, high, last = max(low, least), min(high, most), time
     return [*found, (begin, round((low + high) / 2 * PACKET_MS))]
 

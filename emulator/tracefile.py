@@ -8,8 +8,8 @@ from emulator.errors import InputError
 from emulator.profiles import DIRECTIONS
 
 BYTES = 32 * 2**20
-LINES = 2_000_000
-"""What a file may hold at most: ten minutes at 40 Mbit/s in Mahimahi's format."""
+LINES = 1_000_000
+"""What a file may hold at most: in Mahimahi's format ten minutes at 20 Mbit/s."""
 
 
 @dataclass(frozen=True)
