@@ -95,17 +95,18 @@ def trace(model: str, seed: int, length: str, out: Path | None) -> None:
 
 
 def _draw(name: str) -> None:
-    """A trace, drawn: both directions, or one picture where they are the same."""
+    """A trace, drawn: both directions, or one picture where they are the same. All of it is remarks, in YAML as well,
+    for the link of that name may stand above."""
     from emulator.report import rates
 
     path = library.find(library.TRACES, name)
     found = tracefile.read(path)
-    click.echo(f"# trace {path.stem if path.suffix == '.csv' else path.name}")
-    click.echo(f"# {found.about}\n" if found.about else "", nl=False)
+    lines = [f"trace {path.stem if path.suffix == '.csv' else path.name}", *([found.about] if found.about else [])]
     one = found.rows["up"] == found.rows["down"]
     for direction, rows in [("rate", found.rows["up"])] if one else found.rows.items():
         drawn = trace_text.model(rows)
-        click.echo("\n".join([f"{direction}: {rates.summary(drawn)}", *rates.chart(drawn)]))
+        lines += [f"{direction}: {rates.summary(drawn)}", *rates.chart(drawn)]
+    click.echo("\n".join(f"# {line}" for line in lines))
 
 
 def _is_yaml(name: str) -> bool:
