@@ -8,7 +8,8 @@ import math
 from collections import deque
 
 from emulator.profiles import Channel
-from emulator.transport import goodput, repair_delay
+from emulator.trace import of_channel
+from emulator.transport import payload, repair_delay
 
 
 class Transfer:
@@ -63,7 +64,7 @@ class Link:
     def update(self, now: float, channel: Channel) -> None:
         """Change the link at `now`: what is not yet transmitted goes on at the new rate, what is not yet delivered
         gets the new delay, and nothing arrives before `now`."""
-        old_rate = self._rate
+        old_rate, old_trace = self._rate, self._trace
         self._configure(channel)
         self._last_due = now
         cursor = now
@@ -72,7 +73,8 @@ class Link:
                 continue
             if transfer.sent > now:
                 if transfer.start < now:
-                    done = (now - transfer.start) * old_rate / 8
+                    span = transfer.start, now
+                    done = (now - transfer.start) * old_rate / 8 if old_trace is None else old_trace.carried(*span)
                     transfer.left = max(0.0, transfer.left - done)
                 else:
                     transfer.begun = cursor
@@ -84,10 +86,14 @@ class Link:
 
     def backlog(self, now: float) -> float:
         """Bytes that wait for the transmitter at `now`."""
+        if self._trace is not None:
+            return self._trace.carried(now, self._free) if self._free > now else 0.0
         return 0.0 if math.isinf(self._rate) else max(0.0, self._free - now) * self._rate / 8
 
     def below(self, nbytes: float) -> float:
         """The time from which at most `nbytes` wait, if no more traffic comes."""
+        if self._trace is not None:
+            return self._trace.finish(0.0, self._trace.carried(0.0, max(0.0, self._free)) - nbytes)
         return self._free - nbytes * 8 / self._rate
 
     @property
@@ -97,7 +103,7 @@ class Link:
 
     @property
     def rate(self) -> float:
-        """Bit/s of payload after loss."""
+        """Bit/s of payload after loss; of a trace, its mean."""
         return self._rate
 
     @property
@@ -112,11 +118,16 @@ class Link:
 
     def _configure(self, channel: Channel) -> None:
         self._channel = channel
-        self._rate = goodput(channel.rate, channel.delay, channel.loss, channel.burst)
+        trace = of_channel(channel)
+        self._trace = None if trace is None else trace.mapped(lambda rate: payload(channel, rate))
+        self._rate = payload(channel, channel.rate) if self._trace is None else self._trace.mean
         self._delay = channel.delay + repair_delay(channel.delay, channel.loss, channel.burst)
 
     def _finish(self, transfer: Transfer) -> None:
-        self._free = transfer.start + transfer.left * 8 / self._rate
+        if self._trace is None:
+            self._free = transfer.start + transfer.left * 8 / self._rate
+        else:
+            self._free = self._trace.finish(transfer.start, transfer.left)
         transfer.sent = max(self._free, transfer.arrived)
         self._land(transfer)
 

@@ -9,7 +9,7 @@ see it out. CUBIC and BBR do better at high rate times delay. The loss itself is
 later than another for having met a burst. Beside an event-driven sender over the same losses (tests/reno.py) the
 goodput is 8 to 9 % too low at up to 1 % of random loss, 15 % at 3 %, 21 % at 5 %, half at 20 %. With bursts it is
 between 22 % too low and 18 % too high, except where bursts last about as long as the window, or longer, and take half
-of the packets or all: there it is up to 4 times off, either way; so is the sender itself from one time to the next.
+of the packets or all: there it is up to 2.5 times off, either way, and so is the sender from one hour to the next.
 """
 
 import math

@@ -113,9 +113,12 @@ def test_bursts_slow_as_they_slow_a_sender(enter: float, leave: float, loss: flo
 )
 def test_bursts_that_outlast_the_window_are_told_to_within_a_factor(enter: float, leave: float, loss: float) -> None:
     losses = Losses(enter, leave, 0.0, loss)
-    sender = segments_per_round_trip(losses, packets=100_000, seed=1)
+    # As many packets of each: the slow times count for as long as they last.
+    sender = statistics.harmonic_mean(
+        segments_per_round_trip(losses, packets=30_000, seed=seed) for seed in range(1, 7)
+    )
     said = 1 / round_trips(0.0, burst(enter, leave, loss))
-    assert 1 / 4 < said / sender < 4, f"{said:.4g} segments a round trip, where a sender has {sender:.4g}"
+    assert 1 / 2.5 < said / sender < 2.5, f"{said:.4g} segments a round trip, where a sender has {sender:.4g}"
 
 
 def test_a_burst_comes_with_its_channel() -> None:
