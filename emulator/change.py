@@ -5,13 +5,14 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from emulator import trace
 from emulator.device import slowdown
 from emulator.document import worst_fault
 from emulator.errors import InputError
 from emulator.plan import NodePlan
-from emulator.profiles import Channel, DeviceProfile, LinkProfile, Profile
+from emulator.profiles import DIRECTIONS, SPREAD, Burst, Channel, DeviceProfile, LinkProfile, Profile, TraceProfile
 from emulator.timeline import Span
-from emulator.units import RATE, SHARE, SIZE, THROUGHPUT, TIME, show
+from emulator.units import SHARE, SIZE, THROUGHPUT, TIME, show
 
 LINK_CHANGE = "link_change"
 DEVICE_CHANGE = "device_change"
@@ -36,13 +37,26 @@ def checked(model: type[P], fields: object, name: str = INLINE) -> P:
 
 
 def altered(profile: P, figures: Mapping[str, Any]) -> P:
-    """`profile` with some of its figures replaced, in the words of a file. Raises `InputError` as `checked` does."""
+    """`profile` with some of its figures replaced, in the words of a file. Raises `InputError` as `checked` does.
+
+    A rate takes the place of a trace, and a trace that of a rate; where both are given, the rate is the trace's cap.
+    """
     fields = profile.model_dump(mode="json")
+    figures = {key: _with_one_rate(value) if key in DIRECTIONS else value for key, value in figures.items()}
     fields["name"] = (profile.name.removesuffix(CHANGED) or INLINE)[: 64 - len(CHANGED)] + CHANGED
     for key, value in figures.items():
         inner = fields.get(key)
         fields[key] = {**inner, **value} if isinstance(inner, dict) and isinstance(value, Mapping) else value
     return checked(type(profile), fields)
+
+
+def _with_one_rate(channel: Any) -> Any:
+    """Figures of a channel, of which one that says how fast it is leaves nothing of what said so before."""
+    if isinstance(channel, Mapping) and "rate" in channel and "trace" not in channel:
+        return {"trace": None, "offset": SPREAD, **channel}
+    if isinstance(channel, Mapping) and "trace" in channel and "rate" not in channel:
+        return {"rate": None if channel["trace"] is None else "unlimited", "offset": SPREAD, **channel}
+    return channel
 
 
 def changed(node: NodePlan, link: LinkProfile | None, device: DeviceProfile | None, core_flops: float) -> NodePlan:
@@ -58,6 +72,9 @@ def changed(node: NodePlan, link: LinkProfile | None, device: DeviceProfile | No
 def wanted(node: NodePlan, fields: Mapping[str, Any], core_flops: float) -> NodePlan:
     """`node` with the whole `link` and the whole `device` that a message may hold. Raises as `checked` does."""
     link = checked(LinkProfile, fields["link"]) if "link" in fields else None
+    for channel in (link.up, link.down) if link is not None else ():
+        if isinstance(channel.trace, str):
+            raise InputError(f"the trace '{channel.trace}' is but a name: send what it says")
     device = checked(DeviceProfile, fields["device"]) if "device" in fields else None
     return changed(node, link, device, core_flops)
 
@@ -99,9 +116,18 @@ def _link(before: LinkProfile, after: LinkProfile) -> str:
 
 def _channel(before: Channel, after: Channel) -> str:
     """The figures of `after` that say something; its queue only where that has changed."""
-    said = [show(after.rate, RATE, DIGITS)]
+    said = [trace.said(after, DIGITS)]
+    if isinstance(after.trace, TraceProfile) and after.offset != SPREAD:
+        said += [f"offset {show(float(after.offset), TIME, DIGITS)}"]
     for name, value, dimension in (("delay", after.delay, TIME), ("jitter", after.jitter, TIME)):
         said += [f"{name} {show(value, dimension, DIGITS)}"] if value else []
     said += [f"loss {show(after.loss, SHARE, DIGITS)}"] if after.loss else []
+    said += [_burst(after.burst)] if after.burst else []
     said += [f"queue {show(after.queue, SIZE, DIGITS)}"] if after.queue != before.queue else []
     return ", ".join(said)
+
+
+def _burst(burst: Burst) -> str:
+    figures = (burst.loss, burst.enter, burst.leave)
+    loss, enter, leave = (show(figure, SHARE, DIGITS) for figure in figures)
+    return f"{loss} in bursts (entered {enter}, left {leave})"

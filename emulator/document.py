@@ -25,6 +25,31 @@ class _Constructor(yaml.SafeLoader):
             raise ConstructorError(None, None, str(error), node.start_mark) from None
 
 
+class _Writer(yaml.SafeDumper):
+    """Writes what many nodes have in common once: a trace, which may be long."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._texts: dict[str, str] = {}
+
+    def represent_data(self, data: Any) -> yaml.Node:
+        return super().represent_data(self._texts.setdefault(data, data) if _has_lines(data) else data)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return not _has_lines(data) and bool(super().ignore_aliases(data))
+
+
+def _has_lines(data: object) -> bool:
+    return isinstance(data, str) and "\n" in data
+
+
+def _text(writer: yaml.SafeDumper, data: str) -> yaml.Node:
+    return writer.represent_scalar("tag:yaml.org,2002:str", data, style="|" if _has_lines(data) else None)
+
+
+_Writer.add_representer(str, _text)
+
+
 class Document:
     """The content of a YAML file (`data`), its `source`, and the line of each key."""
 
@@ -166,5 +191,8 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def as_yaml(data: Mapping[str, Any]) -> str:
-    """`data` as YAML text, keys in their own order."""
-    return yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, width=110)
+    """`data` as YAML text, keys in their own order.
+
+    A text of several lines stands in full where it comes first, as it is, and is referred to where it comes again.
+    """
+    return yaml.dump(dict(data), Dumper=_Writer, sort_keys=False, allow_unicode=True, width=110)

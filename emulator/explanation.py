@@ -9,7 +9,8 @@ from emulator import timeline
 from emulator.critical_path import OVERHEAD, Step, breakdown, critical_path
 from emulator.profiles import LinkProfile
 from emulator.timeline import WAIT, Span
-from emulator.transport import goodput
+from emulator.trace import mean_rate
+from emulator.transport import payload
 
 NOTHING = "nothing"
 
@@ -36,8 +37,9 @@ class Explanation:
 def explain(spans: Sequence[Span], links: Mapping[str, LinkProfile], servers: Collection[str]) -> Explanation:
     """The explanation of one run; `links` of every node. `ValueError` if timing is missing.
 
-    A message waits for the slower of the two links it crosses. The straggler is the client with the longest part of
-    the round's critical path: its own computations, and the messages it sends and receives.
+    A message waits for the slower of the two links it crosses; of one that follows a trace, the mean counts. The
+    straggler is the client with the longest part of the round's critical path: its own computations, and the messages
+    it sends and receives.
     """
     by_round = timeline.rounds(spans)
     latencies = timeline.latencies(spans)
@@ -80,5 +82,5 @@ def _resource(span: Span, links: Mapping[str, LinkProfile]) -> str:
     if not span.is_message:
         return f"{span.node} compute"
     up, down = links[span.node].up, links[span.peer].down
-    rates = goodput(up.rate, up.delay, up.loss), goodput(down.rate, down.delay, down.loss)
-    return f"{span.node} up link" if rates[0] <= rates[1] else f"{span.peer} down link"
+    slower = payload(up, mean_rate(up)) <= payload(down, mean_rate(down))
+    return f"{span.node} up link" if slower else f"{span.peer} down link"

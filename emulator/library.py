@@ -1,15 +1,29 @@
 """Finds and reads profiles: by name among the shipped ones, or by path."""
 
+import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from emulator import tracefile
 from emulator.document import Document, Location
 from emulator.errors import InputError, nearest
-from emulator.profiles import DeviceProfile, Experiment, LinkProfile, NodeSpec, Profile, SegmentSpec, Testbed
+from emulator.profiles import (
+    SPREAD,
+    DeviceProfile,
+    Experiment,
+    LinkProfile,
+    NodeSpec,
+    Profile,
+    SegmentSpec,
+    Testbed,
+    TraceProfile,
+)
+from emulator.trace import spread
 
 KINDS: Mapping[str, type[Profile]] = {
     "devices": DeviceProfile,
@@ -17,6 +31,8 @@ KINDS: Mapping[str, type[Profile]] = {
     "testbeds": Testbed,
     "experiments": Experiment,
 }
+TRACES = "traces"
+"""The kind of which the files are tables (see `trace_text`)."""
 P = TypeVar("P", bound=Profile)
 
 
@@ -26,8 +42,8 @@ def shipped() -> Path:
 
 
 def names(kind: str) -> list[str]:
-    """The shipped profiles of a kind ('devices', 'links', 'testbeds', 'experiments')."""
-    return sorted(path.stem for path in (shipped() / kind).glob("*.yaml"))
+    """The shipped profiles of a kind ('devices', 'links', 'traces', 'testbeds', 'experiments')."""
+    return sorted(path.stem for path in (shipped() / kind).glob("*.csv" if kind == TRACES else "*.yaml"))
 
 
 def find(kind: str, reference: str, beside: Path | None = None) -> Path:
@@ -35,13 +51,17 @@ def find(kind: str, reference: str, beside: Path | None = None) -> Path:
 
     Raises `InputError` with the nearest known name.
     """
-    if reference.endswith((".yaml", ".yml")) or "/" in reference:
+    if is_path(kind, reference):
         path = Path(reference).expanduser()
         return path if path.is_absolute() or beside is None else beside / path
-    path = shipped() / kind / f"{reference}.yaml"
     if reference not in names(kind):
         raise InputError(f"unknown {kind.removesuffix('s')} '{reference}'{nearest(reference, names(kind))}")
-    return path
+    return shipped() / kind / f"{reference}.{'csv' if kind == TRACES else 'yaml'}"
+
+
+def is_path(kind: str, reference: str) -> bool:
+    """Whether `reference` means a file: it has a slash, or the suffix of one (of a trace: any)."""
+    return "/" in reference or ("." in reference if kind == TRACES else reference.endswith((".yaml", ".yml")))
 
 
 def read(kind: str, reference: str, beside: Path | None = None) -> tuple[Path, Document]:
@@ -60,10 +80,52 @@ def check(document: Document, model: type[P], name: str) -> P:
 
 
 def load(model: type[P], reference: str, beside: Path | None = None) -> P:
-    """The checked profile that `reference` means; what it refers to is not followed (see `resolve_testbed`)."""
+    """The checked profile that `reference` means; of a link, with its traces in full.
+
+    What testbeds and experiments refer to is not followed (see `resolve_testbed`).
+    """
     kind = next(kind for kind, known in KINDS.items() if known is model)
     path, document = read(kind, reference, beside)
-    return check(document, model, path.stem)
+    return with_traces(check(document, model, path.stem), path.parent, partial(placed, document))
+
+
+def placed(document: Document, location: Location) -> str:
+    """Where the key at `location` stands: file, line and key."""
+    return f"{document.where(location)}: {'.'.join(map(str, location))}"
+
+
+def with_traces(profile: P, beside: Path | None, place: Callable[[list[str | int]], str]) -> P:
+    """`profile` with the traces in full that a link in it follows; files are relative to the folder `beside`.
+
+    `place` says where a key of the profile stands, for the error.
+    """
+    if not isinstance(profile, LinkProfile):
+        return profile
+    found = {}
+    for direction, channel in (("up", profile.up), ("down", profile.down)):
+        if isinstance(channel.trace, str):
+            try:
+                path = find(TRACES, channel.trace, beside)
+                rows = tracefile.read(path).rows[direction]
+            except InputError as error:
+                raise InputError(f"{place([direction, 'trace'])}: {error}") from None
+            name = re.sub(r"[^\w.+-]", "_", path.name.removesuffix(".csv"))[:64]
+            found[direction] = channel.model_copy(update={"trace": TraceProfile(name=name, rows=rows)})
+    return profile.model_copy(update=found) if found else profile
+
+
+def spread_out(profile: P, place: int) -> P:
+    """`profile` for the node at `place`, from 0, of its testbed: of a link with its traces in full, where in them it
+    begins. Both directions begin at the same place of traces of one length.
+    """
+    if not isinstance(profile, LinkProfile):
+        return profile
+    found = {}
+    for direction, channel in (("up", profile.up), ("down", profile.down)):
+        if isinstance(channel.trace, TraceProfile) and channel.offset == SPREAD:
+            offset = spread(place, channel.trace.model.period)
+            found[direction] = channel.model_copy(update={"offset": offset})
+    return profile.model_copy(update=found) if found else profile
 
 
 def resolve_testbed(
@@ -82,13 +144,14 @@ def resolve_testbed(
     taken: set[str] = set()
     for index, spec in enumerate(testbed.nodes):
 
-        def place(key: str, index: int = index) -> str:
+        def place(*keys: str | int, index: int = index) -> str:
+            location = [*at, "nodes", index, *keys]
             if document is None:
-                return f"testbed '{testbed.name}': nodes.{index}.{key}"
-            return f"{document.where([*at, 'nodes', index, key])}: {'.'.join(map(str, [*at, 'nodes', index, key]))}"
+                return f"testbed '{testbed.name}': {'.'.join(map(str, location))}"
+            return placed(document, location)
 
-        device = _resolved(DeviceProfile, spec.device, beside, place("device"))
-        link = _resolved(LinkProfile, spec.link, beside, place("link"))
+        device = _resolved(DeviceProfile, spec.device, beside, partial(place, "device"))
+        link = _resolved(LinkProfile, spec.link, beside, partial(place, "link"))
         for _ in range(spec.count):
             numbered[spec.role] += 1
             name = spec.name or (spec.role if total[spec.role] == 1 else f"{spec.role}-{numbered[spec.role]}")
@@ -96,7 +159,8 @@ def resolve_testbed(
                 raise InputError(f"{place('name')}: two nodes are named '{name}': names must differ")
             taken.add(name)
             try:
-                nodes.append(NodeSpec(role=spec.role, name=name, device=device, link=link, segment=spec.segment))
+                spread_link = spread_out(link, place=len(nodes))
+                nodes.append(NodeSpec(role=spec.role, name=name, device=device, link=spread_link, segment=spec.segment))
             except ValidationError as error:
                 # What is refused in a file is refused in a name made of the role: a reserved one, or one too long.
                 reason = error.errors()[0]["msg"].removeprefix("Value error, ")
@@ -132,7 +196,7 @@ def _segments(
             )
         for each in reversed(outwards):
             if each not in found:
-                link = _resolved(LinkProfile, segments[each].link, beside, place("segments", each, "link"))
+                link = _resolved(LinkProfile, segments[each].link, beside, partial(place, "segments", each, "link"))
                 found[each] = segments[each].model_copy(update={"link": link})
     return found
 
@@ -157,14 +221,18 @@ def _no_segment(name: str, segments: Mapping[str, SegmentSpec]) -> str:
     return f"the testbed has no segment '{name}'{known}"
 
 
-def _resolved(model: type[P], reference: str | P, beside: Path | None, place: str) -> P:
-    """The profile that `reference` means, or is; one that stands in the file itself is called so."""
+def _resolved(model: type[P], reference: str | P, beside: Path | None, place: Callable[..., str]) -> P:
+    """The profile that `reference` means, or is; one that stands in the file itself is called so.
+
+    `place` says where it stands, or a key in it.
+    """
     if not isinstance(reference, str):
-        return reference if reference.name else reference.model_copy(update={"name": "inline"})
+        named = reference if reference.name else reference.model_copy(update={"name": "inline"})
+        return with_traces(named, beside, lambda keys: place(*keys))
     try:
         return load(model, reference, beside)
     except InputError as error:
-        raise InputError(f"{place}: {error}") from None
+        raise InputError(f"{place()}: {error}") from None
 
 
 def load_testbed(reference: str, beside: Path | None = None) -> Testbed:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from emulator.profiles import Channel
-from emulator.trace import Trace, of_channel
-from emulator.transport import goodput, repair_delay
+from emulator.trace import of_channel
+from emulator.transport import payload, repair_delay
 from emulator.turns import Turns
 
 
@@ -179,18 +179,10 @@ class Link:
     def _configure(self, channel: Channel) -> None:
         self._channel = channel
         trace = of_channel(channel)
-        if trace is None:
-            self._trace = None
-            self._rate = goodput(channel.rate, channel.delay, channel.loss)
-        else:
-            if channel.loss > 0 or math.isfinite(channel.rate):
-                # Loss takes its share of each piece's rate, and the transport's response to it bounds them all.
-                rates = [goodput(min(rate, channel.rate), channel.delay, channel.loss) for rate in trace.rates]
-                trace = Trace(trace.times, rates, trace.period)
-            self._trace = trace
-            self._rate = self._trace.mean
+        self._trace = None if trace is None else trace.mapped(lambda rate: payload(channel, rate))
+        self._rate = payload(channel, channel.rate) if self._trace is None else self._trace.mean
         self._jitter = channel.jitter
-        self._delay = channel.delay + repair_delay(channel.delay, channel.loss)
+        self._delay = channel.delay + repair_delay(channel.delay, channel.loss, channel.burst)
         if (channel.sharing == "fair") != (self._turns is not None):
             self._turns = Turns() if channel.sharing == "fair" else None
 

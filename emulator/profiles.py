@@ -8,16 +8,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
+    PlainSerializer,
     StringConstraints,
     Tag,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from emulator.units import Rate, Share, Size, Throughput, Time
+from emulator import trace_text
+from emulator.trace import Trace
+from emulator.units import TIME, Rate, Share, Size, Throughput, Time, exact, parse
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 ProgramName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
@@ -25,6 +30,8 @@ ProgramName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-
 
 CONTROLLER = "controller"
 HUB = "hub"
+DIRECTIONS = ("up", "down")
+"""Of a link, seen from its node."""
 RESERVED = (CONTROLLER, HUB)
 """Names on the bus, and of log files, that no node may have."""
 
@@ -44,19 +51,102 @@ class Profile(BaseModel):
     description: str = ""
 
 
+class TraceProfile(BaseModel):
+    """A rate that changes over time, in full, for one direction of a link."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(default="inline", pattern=r"^[\w.+-]+$", max_length=64)
+    rows: str = Field(description="a table with the header 'seconds,rate Mbit/s', as in a trace's file")
+
+    @field_validator("rows")
+    @classmethod
+    def _rows_are_a_trace(cls, value: str) -> str:
+        trace_text.model(value)
+        return value
+
+    @property
+    def model(self) -> Trace:
+        """What the rows say; the same object for the same rows."""
+        return trace_text.model(self.rows)
+
+    @classmethod
+    def of(cls, name: str, trace: Trace) -> "TraceProfile":
+        """`trace` in the words of a file."""
+        return cls(name=name, rows=trace_text.rows(trace))
+
+
+TraceRef = Annotated[
+    Annotated[str, Tag("name")] | Annotated[TraceProfile, Tag("profile")], Discriminator(_name_or_profile)
+]
+SPREAD: Literal["spread"] = "spread"
+
+
+def _offset(value: object) -> object:
+    if value == SPREAD:
+        return value
+    seconds = parse(value, TIME)
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"'{value}' is no offset: write a time of at least 0 s, or {SPREAD}")
+    return seconds
+
+
+Offset = Annotated[
+    float | Literal["spread"],
+    BeforeValidator(_offset),
+    PlainSerializer(lambda value: value if value == SPREAD else exact(value, TIME), return_type=str),
+]
+
+
+class Burst(BaseModel):
+    """Losses that come in bursts (Gilbert, 1960; Elliott, 1963): packet by packet a channel is good or bad."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    enter: Share = Field(gt=0, le=1, description="of the packets after a good one, those that find the channel bad")
+    leave: Share = Field(gt=0, le=1, description="of the packets after a bad one, those that find it good again")
+    loss: Share = Field(gt=0, le=1, description="share of the packets lost while it is bad")
+
+
 class Channel(BaseModel):
     """One direction of a link."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True)
 
-    rate: Rate = Field(gt=0)
+    rate: Rate = Field(gt=0, description="with a trace: what it is capped at, and may be left out")
+    trace: TraceRef | None = Field(default=None, description="what the rate follows: a shipped trace's name, or a file")
+    offset: Offset = Field(
+        default=SPREAD, description="where in the trace a node begins; spread: each node of a testbed elsewhere"
+    )
     delay: Time = Field(default=0.0, ge=0, lt=math.inf, description="one way")
     jitter: Time = Field(default=0.0, ge=0, lt=math.inf, description="standard deviation of the delay")
-    loss: Share = Field(default=0.0, ge=0, lt=1, description="share of the packets lost")
+    loss: Share = Field(default=0.0, ge=0, lt=1, description="share of the packets lost; with a burst: outside it")
+    burst: Burst | None = None
     queue: Size = Field(default=64 * 2**20, gt=0, description="what may wait before a sender has to")
     sharing: Literal["fifo", "fair"] = Field(
         default="fifo", description="first come, first served, or each sender and receiver in turn"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_trace_needs_no_rate(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("trace") is not None:
+            return {"rate": "unlimited", **data}
+        return data
+
+    @field_validator("offset")
+    @classmethod
+    def _offset_is_of_a_trace(cls, value: float | str, info: ValidationInfo) -> float | str:
+        if value != SPREAD and "trace" in info.data and info.data["trace"] is None:
+            raise ValueError("is where in a trace a node begins, and there is no trace: give one, or leave this out")
+        return value
+
+    @field_validator("burst")
+    @classmethod
+    def _a_burst_is_worse(cls, value: Burst | None, info: ValidationInfo) -> Burst | None:
+        if value is not None and value.loss <= info.data.get("loss", 0.0):
+            raise ValueError("loses no more than is lost outside it: its loss has to be above the channel's")
+        return value
 
 
 class LinkProfile(Profile):

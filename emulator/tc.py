@@ -23,8 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from emulator.errors import InputError
 from emulator.profiles import Channel, LinkProfile
-from emulator.trace import of_channel
-from emulator.transport import goodput, repair_delay
+from emulator.transport import payload, repair_delay
 
 Command = list[str]
 
@@ -115,7 +114,7 @@ def redirect(interface: str, mirror: str) -> Command:
 def check(node: str, profile: LinkProfile) -> None:
     """Raises `InputError` for what the kernel cannot do and nobody does for it."""
     for direction, channel in (("up", profile.up), ("down", profile.down)):
-        if of_channel(channel) is not None:
+        if channel.trace is not None:
             raise InputError(
                 f"links: kernel: the {direction} link of {node} follows a trace, which the kernel cannot: give it a "
                 f"rate, or leave links: kernel out"
@@ -153,7 +152,7 @@ def notes(links: Mapping[str, LinkProfile], kernel: Kernel) -> list[str]:
                 f"{direction} rate": math.isfinite(channel.rate) and not (shaped and kernel.bucket),
                 "delay": channel.delay > 0 and not (shaped and kernel.netem),
                 "jitter": channel.jitter > 0 and not (shaped and kernel.netem),
-                "loss, as its mean effect": channel.loss > 0 and not (shaped and kernel.netem),
+                "loss, as its mean effect": bool(channel.loss or channel.burst) and not (shaped and kernel.netem),
             }
             for what in (what for what, by_the_hub in wanted.items() if by_the_hub):
                 lacks = "ifb" if not shaped else "tbf" if "rate" in what else "netem"
@@ -166,9 +165,9 @@ def notes(links: Mapping[str, LinkProfile], kernel: Kernel) -> list[str]:
 def kernel_rate(channel: Channel, scale: float, kernel: Kernel) -> float:
     """Bit/s, in the host's time, that the kernel is told.
 
-    Where the hub has to emulate the loss, the kernel gets what the loss leaves of the rate (see `transport.goodput`).
+    Where the hub has to emulate the loss, the kernel gets what the loss leaves of the rate (see `transport`).
     """
-    rate = channel.rate if kernel.netem else goodput(channel.rate, channel.delay, channel.loss)
+    rate = channel.rate if kernel.netem else payload(channel, channel.rate)
     return rate / scale
 
 
@@ -256,19 +255,27 @@ def _netem(channel: Channel, rate: float, scale: float) -> list[str]:
     under_way = min(rate, FASTEST) / 8 * (delay + _DEVIATIONS * jitter)
     packets = max(LEAST_PACKETS, math.ceil((under_way + queue(channel, rate)) / FRAME))
     spread = [_micros(jitter), "distribution", "normal"] if jitter else []
-    loss = ["loss", "random", f"{100 * channel.loss:.6g}%"] if channel.loss else []
-    return ["netem", "limit", str(packets), "delay", _micros(delay), *spread, *loss]
+    return ["netem", "limit", str(packets), "delay", _micros(delay), *spread, *_loss(channel)]
+
+
+def _loss(channel: Channel) -> list[str]:
+    """netem's own chain of two states takes their losses the other way round: the bad one's, then the good one's."""
+    if channel.burst is not None:
+        shares = (channel.burst.enter, channel.burst.leave, channel.burst.loss, channel.loss)
+        return ["loss", "gemodel", *(f"{100 * share:.6g}%" for share in shares)]
+    return ["loss", "random", f"{100 * channel.loss:.6g}%"] if channel.loss else []
 
 
 def _remaining(channel: Channel, kernel: Kernel) -> Channel:
     if not kernel.bucket and not kernel.netem:
         return channel
-    rest: dict[str, float] = {"rate": math.inf} if kernel.bucket else {}
+    rest: dict[str, float | None] = {"rate": math.inf} if kernel.bucket else {}
     if kernel.netem:
-        rest |= {"delay": 0.0, "jitter": 0.0, "loss": 0.0}
+        rest |= {"delay": 0.0, "jitter": 0.0, "loss": 0.0, "burst": None}
     elif kernel.bucket:
         # What the loss does to the rate is in the kernel's rate; what it does to the delay is left.
-        rest |= {"delay": channel.delay + repair_delay(channel.delay, channel.loss), "loss": 0.0}
+        repair = repair_delay(channel.delay, channel.loss, channel.burst)
+        rest |= {"delay": channel.delay + repair, "loss": 0.0, "burst": None}
     return channel.model_copy(update=rest)
 
 

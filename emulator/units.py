@@ -122,8 +122,15 @@ def _reader(dimension: Dimension) -> BeforeValidator:
     return BeforeValidator(lambda text: parse(text, dimension))
 
 
+def exact(value: float, dimension: Dimension) -> str:
+    """`value` as text that `parse` reads back as the very same number (of a share, all but)."""
+    base = next((unit for unit, size in dimension.units.items() if size == 1), None)
+    texts = [show(value, dimension), f"{value!r} {base}" if base else show(value, dimension, 17)]
+    return next((text for text in texts if parse(text, dimension) == value), texts[-1])
+
+
 def _writer(dimension: Dimension) -> PlainSerializer:
-    return PlainSerializer(lambda value: show(value, dimension), return_type=str)
+    return PlainSerializer(lambda value: exact(value, dimension), return_type=str)
 
 
 Rate = Annotated[float, _reader(RATE), _writer(RATE)]

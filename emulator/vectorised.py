@@ -3,8 +3,8 @@
 The same arithmetic as the event-driven network's, without its events: messages in chunks, the second link starting
 on a chunk before its last bit has come, and the server's links first come, first served. It agrees with the other to
 1e-9 s wherever both can run. It is a parallel round's only: all clients send, the server works, all clients receive.
-Jitter and links that are shared fairly are refused; there are no segments, links are idle when a round begins, and
-their queues are long enough that no sender waits.
+Jitter, traces and links that are shared fairly are refused; there are no segments, links are idle when a round begins,
+and their queues are long enough that no sender waits.
 """
 
 from collections.abc import Sequence
@@ -31,9 +31,13 @@ class Lanes:
 
     @classmethod
     def of(cls, channels: Sequence[Channel]) -> "Lanes":
-        """Loss has its effect on both. Raises `InputError` for jitter and for links that are shared fairly, which only
-        the event-driven network has."""
+        """Loss has its effect on both. Raises `InputError` for jitter, traces and links that are shared fairly, which
+        only the event-driven network has."""
         kinds = {id(channel): channel for channel in channels}
+        if any(channel.trace is not None for channel in kinds.values()):
+            raise InputError(
+                "a vectorised round has no rates that change: predict this testbed with fewer clients, event by event"
+            )
         if any(channel.sharing == "fair" for channel in kinds.values()):
             raise InputError(
                 "a vectorised round serves first come, first served: predict this testbed with fewer clients, event by "

@@ -79,6 +79,8 @@ def _figures(command: Callable[..., None]) -> Callable[..., None]:
 def link(node: str, up: str | None, down: str | None, run: str | None, **figures: str | None) -> None:
     """Change figures of the link of NODE in a running testbed; the others stay as they are.
 
+    A rate takes the place of a trace that the link follows.
+
     It takes effect at once, on what is in transit as well, and lasts over the runs that follow.
     """
     from emulator.control.client import Client

@@ -48,8 +48,7 @@ class Changes:
         as `Controller.change` and the runtime do.
         """
         async with self._one_at_a_time:
-            self.known(node)
-            new = whole(profile)
+            new = whole(profile, self._place(self.known(node)))
             return await self._carry_out(node, *((new, None) if isinstance(new, LinkProfile) else (None, new)))
 
     async def alter(self, node: str, link: Words | None, device: Words | None) -> Change:
@@ -58,7 +57,8 @@ class Changes:
             now = self._state.nodes[self.known(node)]
             if link is None and device is None:
                 raise InputError("nothing to change: give a link, a device, or both")
-            return await self._carry_out(node, after(now.link, link), after(now.device, device))
+            place = self._place(node)
+            return await self._carry_out(node, after(now.link, link, place), after(now.device, device, place))
 
     async def _carry_out(self, node: str, link: LinkProfile | None, device: DeviceProfile | None) -> Change:
         """Have the runtime do its part of the change, then the hub; whatever fails, what was done is undone.
@@ -83,6 +83,10 @@ class Changes:
                 await resize(node, device, cores[1])
             undo.pop_all()
         return Change(node=node, **{key: event.fields[key] for key in ("run", "round", "at", "details")})
+
+    def _place(self, node: str) -> int:
+        """Of `node` in the testbed, from 0."""
+        return [*self._state.nodes].index(node)
 
     def _cores(self, device: DeviceProfile) -> float:
         """The cores of this host that `device` takes at the testbed's time scale."""

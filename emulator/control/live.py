@@ -7,6 +7,9 @@ from typing import Any
 from emulator import library
 from emulator.control.state import State
 from emulator.page import palette, render
+from emulator.trace import mean_rate, said
+
+DIGITS = 3
 
 
 def snapshot(state: State) -> dict[str, Any]:
@@ -33,8 +36,12 @@ def live_page() -> str:
 
 def _node(state: State, name: str) -> dict[str, Any]:
     view = state.node(name)
-    rates = {"up": _rate(view.link.up.rate), "down": _rate(view.link.down.rate)}
-    return {**view.model_dump(mode="json"), "rate_bit_s": rates}
+    channels = {"up": view.link.up, "down": view.link.down}
+    return {
+        **view.model_dump(mode="json", exclude={"link": {way: {"trace": {"rows"}} for way in channels}}),
+        "rate_bit_s": {way: _rate(mean_rate(channel)) for way, channel in channels.items()},
+        "rate_said": {way: said(channel, DIGITS) for way, channel in channels.items()},
+    }
 
 
 def _rate(rate: float) -> float | None:

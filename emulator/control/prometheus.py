@@ -9,6 +9,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from emulator.control.state import State
+from emulator.loss import Losses
+from emulator.trace import mean_rate
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -46,7 +48,9 @@ class _Testbed(Collector):
         busy = GaugeMetricFamily("edgebed_node_busy_seconds", "Busy in the last whole round", labels=["node"])
         up = GaugeMetricFamily("edgebed_node_up", "1 unless the node has failed or is silent", labels=["node"])
         labels = ["node", "direction"]
-        rate = GaugeMetricFamily("edgebed_link_rate_bits_per_second", "Of the profile in force", labels=labels)
+        rate = GaugeMetricFamily(
+            "edgebed_link_rate_bits_per_second", "Of the profile in force; of a trace, its mean", labels=labels
+        )
         delay = GaugeMetricFamily("edgebed_link_delay_seconds", "One way, of the profile in force", labels=labels)
         loss = GaugeMetricFamily("edgebed_link_loss_ratio", "Packets lost, of the profile in force", labels=labels)
         through = GaugeMetricFamily("edgebed_node_bits_per_second", "Sent and received in a round", labels=labels)
@@ -59,9 +63,9 @@ class _Testbed(Collector):
             if node.busy_s is not None:
                 busy.add_metric([name], node.busy_s)
             for direction, channel in (("up", node.link.up), ("down", node.link.down)):
-                rate.add_metric([name, direction], channel.rate)  # +Inf: unlimited
+                rate.add_metric([name, direction], mean_rate(channel))  # +Inf: unlimited
                 delay.add_metric([name, direction], channel.delay)
-                loss.add_metric([name, direction], channel.loss)
+                loss.add_metric([name, direction], Losses.of(channel.loss, channel.burst).mean)
                 if name in traffic:
                     through.add_metric([name, direction], traffic[name][direction])
         yield from (info, up, busy, rate, delay, loss, through)

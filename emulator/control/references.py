@@ -1,6 +1,7 @@
 """The links and devices that a change speaks of: a shipped profile's name, some keys of a file, or all of them."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from emulator import library
@@ -17,22 +18,25 @@ Words = str | Mapping[str, Any]
 """A shipped profile's name, or keys of a file."""
 
 
-def whole(words: Words) -> LinkProfile | DeviceProfile:
-    """The profile that `words` name, or are. Raises `InputError` as for a file, but for its line."""
+def whole(words: Words, place: int) -> LinkProfile | DeviceProfile:
+    """The profile that `words` name, or are, for the node at `place` of its testbed: with the traces of a link in full.
+
+    Raises `InputError` as for a file, but for its line.
+    """
     model = MODELS[kind_of(words)]
-    return named(model, words) if isinstance(words, str) else checked(model, words)
+    return _in_full(named(model, words) if isinstance(words, str) else checked(model, words), place)
 
 
-def after(profile: P, words: Words | None) -> P | None:
-    """What `words` make of `profile`; None: they say nothing. Raises `InputError` as for a file, but for its line."""
+def after(profile: P, words: Words | None, place: int) -> P | None:
+    """What `words` make of `profile`, of the node at `place`; None: they say nothing. Raises as `whole` does."""
     if words is None:
         return None
-    return named(type(profile), words) if isinstance(words, str) else altered(profile, words)
+    return _in_full(named(type(profile), words) if isinstance(words, str) else altered(profile, words), place)
 
 
 def named(model: type[P], name: str) -> P:
     """The shipped profile of that name."""
-    if is_path(name):
+    if library.is_path("links", name):
         raise InputError(f"'{name}' is a file: send what it says")
     return library.load(model, name)
 
@@ -42,12 +46,13 @@ def to_send(reference: str) -> str | dict[str, Any]:
 
     Raises `InputError` naming the file, its line and key.
     """
-    if not is_path(reference):
+    if not library.is_path("links", reference):
         kind_of(reference)
         return reference
     path, document = library.read("links", reference)
     model = MODELS[kind_of(document.data, str(path))]
-    return library.check(document, model, path.stem).model_dump(mode="json")
+    profile = library.check(document, model, path.stem)
+    return library.with_traces(profile, path.parent, partial(library.placed, document)).model_dump(mode="json")
 
 
 def kind_of(words: Words, what: str = "the profile") -> str:
@@ -66,6 +71,10 @@ def kind_of(words: Words, what: str = "the profile") -> str:
     raise InputError(f"{what}: neither a link nor a device: it has none of the keys {', '.join(KIND_OF_KEY)}")
 
 
-def is_path(reference: str) -> bool:
-    """Whether it means a file, not a shipped name."""
-    return "/" in reference or reference.endswith((".yaml", ".yml"))
+def _in_full(profile: P, place: int) -> P:
+    if not isinstance(profile, LinkProfile):
+        return profile
+    for direction, channel in (("up", profile.up), ("down", profile.down)):
+        if isinstance(channel.trace, str) and library.is_path(library.TRACES, channel.trace):
+            raise InputError(f"{direction}.trace: '{channel.trace}' is a file: send what it says")
+    return library.spread_out(library.with_traces(profile, None, lambda keys: ".".join(map(str, keys))), place)

@@ -125,8 +125,8 @@ function showNode(node, slowest) {
   definitions($("dl", made), [
     ["device", node.device.name],
     ["link", node.link.name],
-    ["rate up", per(node.rate_bit_s.up)],
-    ["rate down", per(node.rate_bit_s.down)],
+    ["rate up", node.rate_said.up],
+    ["rate down", node.rate_said.down],
     ["sends", per(traffic.up)],
     ["receives", per(traffic.down)],
     ["busy in a round", seconds(node.busy_s)],

@@ -18,7 +18,8 @@ from emulator.report.figures import figures
 from emulator.report.folder import Folder, read
 from emulator.report.outcome import Outcome, outcomes
 from emulator.timeline import Span
-from emulator.units import RATE, SIZE, THROUGHPUT, TIME, show
+from emulator.trace import said
+from emulator.units import SIZE, THROUGHPUT, TIME, show
 from emulator.verdict import Check, Unit
 
 SIGNS = {"VALID": "\u2713", "INVALID": "\u2717", "FAILED": "\u2717"}
@@ -247,10 +248,12 @@ def _node(node: NodeSpec) -> dict[str, str]:
 
 
 def _channel(channel: Channel) -> str:
-    parts = [show(channel.rate, RATE, 3), show(channel.delay, TIME, 3)]
+    parts = [said(channel, 3), show(channel.delay, TIME, 3)]
     if channel.jitter:
         parts[1] += f" \u00b1 {show(channel.jitter, TIME, 3)}"
-    return ", ".join([*parts, *([f"{100 * channel.loss:.3g} % loss"] if channel.loss else [])])
+    parts += [f"{100 * channel.loss:.3g} % loss"] if channel.loss else []
+    parts += [f"{100 * channel.burst.loss:.3g} % loss in bursts"] if channel.burst else []
+    return ", ".join(parts)
 
 
 def _sources(folder: Folder) -> dict[str, str]:

@@ -11,7 +11,8 @@ from emulator.control.words import NodeView, Status
 from emulator.profiles import Channel
 from emulator.report import text
 from emulator.report.table import console
-from emulator.units import RATE, SHARE, TIME, show
+from emulator.trace import said
+from emulator.units import SHARE, TIME, show
 
 DIGITS = 3
 
@@ -56,10 +57,10 @@ def table(nodes: Sequence[NodeView]) -> Table:
             "-" if node.busy_s is None else text.seconds(node.busy_s),
             Text(node.device.name),
             Text(node.link.name),
-            show(node.link.up.rate, RATE, DIGITS),
-            show(node.link.down.rate, RATE, DIGITS),
+            said(node.link.up, DIGITS),
+            said(node.link.down, DIGITS),
             _both(_delay(node.link.up), _delay(node.link.down)),
-            _both(show(node.link.up.loss, SHARE, DIGITS), show(node.link.down.loss, SHARE, DIGITS)),
+            _both(_loss(node.link.up), _loss(node.link.down)),
         )
     return made
 
@@ -67,6 +68,11 @@ def table(nodes: Sequence[NodeView]) -> Table:
 def _delay(channel: Channel) -> str:
     jitter = f" ± {show(channel.jitter, TIME, DIGITS)}" if channel.jitter else ""
     return show(channel.delay, TIME, DIGITS) + jitter
+
+
+def _loss(channel: Channel) -> str:
+    bursts = f", {show(channel.burst.loss, SHARE, DIGITS)} in bursts" if channel.burst else ""
+    return show(channel.loss, SHARE, DIGITS) + bursts
 
 
 def _both(up: str, down: str) -> str:

@@ -17,7 +17,6 @@ from emulator.report.html import MEANINGS, hardware
 from emulator.report.outcome import Outcome, outcomes
 from emulator.report.table import table
 
-BLOCKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 CURVE = 48  # characters
 COLOURS = {"VALID": "bold green", "INVALID": "bold red", "FAILED": "bold red"}
 
@@ -75,7 +74,7 @@ def _curves(found: Sequence[Outcome]) -> Table:
         marks = [" "] * CURVE
         for number, accuracy in outcome.accuracies.items():
             place = min(CURVE - 1, int(CURVE * outcome.elapsed[number] / end)) if end else 0
-            marks[place] = BLOCKS[min(len(BLOCKS) - 1, int(len(BLOCKS) * accuracy.mean))]
+            marks[place] = text.BLOCKS[min(len(text.BLOCKS) - 1, int(len(text.BLOCKS) * accuracy.mean))]
         last = outcome.summary.accuracy
         grid.add_row(outcome.label, "".join(_filled(marks)), "-" if last is None else text.share(last.mean))
     grid.add_row("", f"0 s{text.seconds(end):>{CURVE - 3}}", "")

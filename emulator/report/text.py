@@ -1,4 +1,7 @@
-"""Numbers as a reader wants them: about three digits, each with its unit."""
+"""Numbers as a reader wants them: about three digits, each with its unit; and what charts of characters are made of."""
+
+BLOCKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+"""From an eighth of a line's height to all of it."""
 
 
 def seconds(value: float) -> str:

@@ -159,6 +159,59 @@ def test_a_file_that_cannot_be_used_is_refused_with_line_and_key(
     assert line in run.line
 
 
+# -- traces
+
+
+def test_shipped_traces_are_listed_and_drawn(command: Edgebed) -> None:
+    listed = command("profiles", "list").out
+    assert "\ntraces:\n  lte              LTE-like, on the move" in listed
+    shown = command("profiles", "show", "lte").out
+    assert "# link lte\n" in shown
+    drawn = shown[shown.index("# trace lte\n") :].splitlines()
+    assert drawn[2].startswith("# up: mean 6.78 Mbit/s, min 0 bit/s, max 28.3 Mbit/s, period 300 s")
+    assert drawn[12].startswith("# down: mean 26.3 Mbit/s")
+    assert all(len(line) < 100 for line in drawn)
+    assert sum("\u2588" in line for line in drawn) >= 14
+    assert "trace: lte" in command("profiles", "show", "lte-trace").out
+
+
+def test_a_trace_is_made_drawn_and_checked(command: Edgebed, tmp_path: Path) -> None:
+    made = command("profiles", "trace", "wifi", "--seed", "7", "--length", "30 s", "--out", "mine.csv")
+    assert (made.status, made.out, made.err) == (0, "", "")
+    assert (tmp_path / "mine.csv").read_text() == command("profiles", "trace", "wifi", "--seed=7", "--length=30 s").out
+    assert "period 30 s" in command("profiles", "show", "mine.csv").out
+    assert command("profiles", "check", "mine.csv").out == "mine.csv: a valid trace\n"
+    (tmp_path / "cell.down").write_text("3\n6\n9\n")
+    assert (
+        "# rate: mean 4 Mbit/s, min 4 Mbit/s, max 4 Mbit/s, period 0.009 s"
+        in command("profiles", "show", "cell.down").out
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["show", "ltee"], "unknown profile 'ltee': did you mean 'lte'?"),
+        (["show", "none.csv"], "none.csv: cannot be read: No such file or directory"),
+        (["check", "none.down"], "none.down: cannot be read: No such file or directory"),
+        (["check", "bad.down"], "bad.down:2: millisecond 2 comes after 3: they stand in order of time"),
+        (["check", "bad.yaml"], "bad.yaml:2: up.trace: unknown trace 'ltee': did you mean 'lte'?"),
+        (["trace", "lti"], "unknown model 'lti': did you mean 'lte'?"),
+        (["trace", "lte", "--length", "5"], "--length: '5' has no unit: write a time such as '50 ms'"),
+        (["trace", "lte", "--length", "unlimited"], "a trace of unlimited is not to be had of the model 'lte'"),
+        (["trace", "lte", "--out", "no/such.csv"], "cannot write no/such.csv: No such file or directory"),
+    ],
+)
+def test_a_trace_that_cannot_be_used_is_refused(
+    command: Edgebed, tmp_path: Path, arguments: list[str], line: str
+) -> None:
+    (tmp_path / "bad.down").write_text("3\n2\n")
+    (tmp_path / "bad.yaml").write_text("source: a test\nup: {trace: ltee}\ndown: {rate: 1 Mbit/s}\n")
+    run = command("profiles", *arguments)
+    assert run.status == 2
+    assert line in run.line
+
+
 def test_a_file_that_is_no_text_is_refused(command: Edgebed, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_bytes(b"\xff\xfe\x00nodes")
     assert command("run", "mine.yaml").line == "mine.yaml: is not UTF-8 text"

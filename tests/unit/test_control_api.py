@@ -16,6 +16,8 @@ from emulator.control.state import State
 from emulator.errors import DeadlineExceeded, EdgebedError, Refused
 from emulator.profiles import DeviceProfile, LinkProfile
 from emulator.timeline import Metric, Span
+from emulator.trace import said as said_of
+from emulator.trace import spread
 from tests.integration.bus_world import make_plan
 from tests.tolerance import assert_close
 
@@ -218,6 +220,20 @@ def test_some_figures_are_changed_on_top_of_those_in_force() -> None:
     assert (node["device"]["training"], node["device"]["memory"]) == ("500 MFLOP/s", "unlimited")
 
 
+def test_a_link_that_follows_a_trace_begins_where_its_node_does_and_a_rate_ends_it() -> None:
+    world = World()
+    for name in ("client-1", "client-2"):
+        said = world.ask("POST", f"/nodes/{name}/apply", {"profile": "lte-trace"}).json()
+        assert "trace lte, 6.775 Mbit/s mean, offset" in said["details"]["link_change"]
+    offsets = [node.link.up.offset for node in world.state.nodes.values()]
+    assert offsets[1:] == [spread(1, 300.0), spread(2, 300.0)]
+    world.ask("PATCH", "/nodes/client-1", {"link": {"up": {"rate": "5 Mbit/s"}}})
+    world.ask("PATCH", "/nodes/client-1", {"link": {"down": {"trace": "wifi"}}})
+    link = world.state.nodes["client-1"].link
+    assert (link.up.rate, link.up.trace) == (5e6, None)
+    assert said_of(link.down, 3) == "trace wifi, 13.1 Mbit/s mean"
+
+
 def test_changes_at_the_same_time_lose_nothing_of_each_other() -> None:
     world = World()
 
@@ -245,6 +261,18 @@ def test_changes_at_the_same_time_lose_nothing_of_each_other() -> None:
         ("/nodes/client-1", {"device": "lte"}, 422, "unknown device 'lte': choose one of"),
         ("/nodes/client-1", {"link": {"up": {"rate": 5}}}, 422, "up.rate: 5 has no unit: write a rate such as"),
         ("/nodes/client-1", {"link": {"up": {"loss": "200 %"}}}, 422, "up.loss: Input should be less than 1"),
+        (
+            "/nodes/client-1",
+            {"link": {"up": {"trace": "lti"}}},
+            422,
+            "up.trace: unknown trace 'lti': did you mean 'lte'?",
+        ),
+        (
+            "/nodes/client-1",
+            {"link": {"up": {"trace": "a.csv"}}},
+            422,
+            "up.trace: 'a.csv' is a file: send what it says",
+        ),
         ("/nodes/client-1", {"link": "./mine.yaml"}, 422, "'./mine.yaml' is a file: send what it says"),
         ("/nodes/client-1", {"link": "../../etc/passwd"}, 422, "is a file: send what it says"),
         ("/nodes/client-1", {}, 422, "nothing to change: give a link, a device, or both"),

@@ -16,10 +16,11 @@ from emulator.control.changes import Changes
 from emulator.control.history import HAPPENED, POINTS, Curve, History
 from emulator.control.rounds import SETTLE_SECONDS, Rounds
 from emulator.control.state import State
-from emulator.library import load_experiment
+from emulator.library import load, load_experiment, spread_out
 from emulator.plan import make_plan
-from emulator.profiles import HUB
+from emulator.profiles import HUB, LinkProfile
 from emulator.timeline import Metric, Span
+from emulator.trace import mean_rate
 
 TOKEN = "secret"
 Get = Callable[..., httpx.Response]
@@ -89,6 +90,23 @@ def test_the_live_page_gets_curves_rounds_traffic_and_events(state: State, get: 
     assert set(now["timeline"]["stages"]) == set(now["timeline"]["colours"]) == {"client_forward", "uplink"}
     client = next(node for node in now["nodes"] if node["name"] == "client-1")
     assert client["rate_bit_s"] == {"up": 8e6, "down": 12e6}
+
+
+def test_of_a_link_that_follows_a_trace_the_mean_is_shown_and_not_the_whole_of_it(state: State, get: Get) -> None:
+    traced = spread_out(load(LinkProfile, "lte-trace"), 2)
+    state.nodes["client-1"] = state.nodes["client-1"].model_copy(update={"link": traced})
+    answer = get("/live")
+    assert "seconds,rate" not in answer.text
+    client = next(node for node in answer.json()["nodes"] if node["name"] == "client-1")
+    assert client["rate_said"] == {"up": "trace lte, 6.78 Mbit/s mean", "down": "trace lte, 26.3 Mbit/s mean"}
+    assert client["rate_bit_s"]["up"] == mean_rate(traced.up)
+    rates = [
+        sample.value
+        for family in text_string_to_metric_families(get("/metrics").text)
+        for sample in family.samples
+        if sample.name == "edgebed_link_rate_bits_per_second" and sample.labels["node"] == "client-1"
+    ]
+    assert rates == [mean_rate(traced.up), mean_rate(traced.down)]
 
 
 def test_prometheus_reads_what_is_exposed(state: State, get: Get) -> None:

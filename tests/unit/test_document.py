@@ -182,7 +182,7 @@ def test_what_is_not_in_the_file_is_where_it_should_be() -> None:
         (
             "delay: 5 ms",
             "zzz: 5 ms",
-            "my.yaml:6: down.zzz: unknown key: choose one of delay, jitter, loss, queue, rate",
+            "my.yaml:6: down.zzz: unknown key: choose one of burst, delay, jitter, loss, offset, queue, rate",
         ),
         ("source: a test\n", "", "my.yaml:1: source: is missing"),
         ("rate: 1 Mbit/s", "delay: 1 ms", "my.yaml:2: up.rate: is missing"),

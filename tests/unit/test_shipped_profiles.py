@@ -8,10 +8,13 @@ from emulator import library
 from emulator.document import as_yaml
 from emulator.plan import make_plan
 from emulator.profiles import DeviceProfile, LinkProfile, Testbed
-from emulator.transport import goodput
+from emulator.trace import mean_rate
+from emulator.transport import payload
 
 DEVICES = ["raspberry-pi-3", "raspberry-pi-4", "jetson-nano", "jetson-orin-nx", "phone-mid", "laptop", "host"]
 LINKS = ["ethernet-1g", "wifi-5", "wifi-4-far", "lte", "5g-mid", "adsl", "lan-unlimited"]
+TRACED = ["lte-trace", "wifi-trace", "satellite-trace"]
+TRACES = ["lte", "wifi", "satellite"]
 TESTBEDS = ["demo", "paper", "mixed-10", "cell"]
 PAPER = ["paper-table-1", "paper-table-1-vit", "paper-table-2", "paper-table-3", "paper-ablation"]
 EXPERIMENTS = ["demo", "cifar10-vgg16", "drift", *PAPER]
@@ -20,7 +23,13 @@ ALGORITHMS = ["gapsl", "epsl", "psl", "sfl", "sl"]
 
 @pytest.mark.parametrize(
     ("kind", "required"),
-    [("devices", DEVICES), ("links", LINKS), ("testbeds", TESTBEDS), ("experiments", EXPERIMENTS)],
+    [
+        ("devices", DEVICES),
+        ("links", LINKS + TRACED),
+        ("traces", TRACES),
+        ("testbeds", TESTBEDS),
+        ("experiments", EXPERIMENTS),
+    ],
 )
 def test_what_is_promised_is_there(kind: str, required: list[str]) -> None:
     assert set(required) <= set(library.names(kind))
@@ -53,12 +62,14 @@ def test_every_link_has_plausible_figures_and_their_source(name: str) -> None:
         if name == "lan-unlimited":
             assert (channel.rate, channel.delay, channel.jitter, channel.loss) == (math.inf, 0, 0, 0)
             continue
-        assert 1e5 < channel.rate < 1e10
+        rate = mean_rate(channel)
+        assert 1e5 < rate < 1e10
+        assert (channel.trace is not None) == (name in TRACED)
         assert 0 < channel.delay < 0.2
         assert channel.jitter <= channel.delay
         # The rate is the one that is meant: loss takes no more of it than a few percent.
-        assert goodput(channel.rate, channel.delay, channel.loss) > 0.75 * channel.rate, "the loss hides the rate"
-    assert link.up.rate <= link.down.rate
+        assert payload(channel, rate) > 0.75 * rate, "the loss hides the rate"
+    assert mean_rate(link.up) <= mean_rate(link.down)
 
 
 @pytest.mark.parametrize("name", library.names("testbeds"))

@@ -45,6 +45,46 @@ def test_nothing_goes_through_an_outage() -> None:
     assert trace.rate(2.0) == 0.0
 
 
+@given(traces(), st.floats(0, 100), st.floats(0, 100), st.floats(0, 50))
+def test_a_shifted_trace_carries_what_the_other_does_that_much_later(
+    trace: Trace, offset: float, start: float, seconds: float
+) -> None:
+    shifted = trace.shifted(offset)
+    there = trace.carried(offset + start, offset + start + seconds)
+    assert_close(shifted.carried(start, start + seconds), there, relative=1e-6, absolute=1e-2)
+    assert_close(shifted.mean, trace.mean)
+    end = shifted.finish(start, 1e5)
+    assert end > start
+    assert_close(shifted.carried(start, end), 1e5, relative=1e-6, absolute=1e-2)
+
+
+@given(traces(), st.floats(0, 100), st.floats(0, 50))
+def test_the_pieces_of_a_shifted_trace_are_a_trace_themselves(trace: Trace, offset: float, end: float) -> None:
+    shifted = trace.shifted(offset)
+    again = Trace(shifted.times, shifted.rates, shifted.period)
+    assert_close(again.carried(0.0, end), shifted.carried(0.0, end), relative=1e-6, absolute=1e-2)
+
+
+@given(traces(), st.floats(0, 100), st.floats(0, 100), st.floats(1e3, 1e9), st.floats(0.1, 10))
+def test_shifting_capping_and_scaling_do_not_get_in_each_other_s_way(
+    trace: Trace, offset: float, at: float, cap: float, factor: float
+) -> None:
+    one = trace.shifted(offset).capped(cap).scaled(factor)
+    other = trace.scaled(factor).capped(cap * factor).shifted(offset)
+    assert_close(one.rate(at), other.rate(at))
+    assert_close(one.rate(at), min(trace.shifted(offset).rate(at), cap) * factor)
+    assert_close(one.mean, other.mean)
+
+
+def test_what_is_the_same_in_any_case_is_no_other_trace() -> None:
+    trace = Trace([0.0, 1.0], [8e6, 1e6], 3.0)
+    assert trace.capped(8e6) is trace
+    assert trace.scaled(1.0) is trace
+    assert trace.shifted(3.0).times == trace.times
+    with pytest.raises(ValueError, match="above 0"):
+        trace.scaled(0.0)
+
+
 @pytest.mark.parametrize(
     ("times", "rates", "period", "what"),
     [

@@ -28,9 +28,10 @@ def test_without_delay_the_retransmissions_alone_count() -> None:
 
 
 def test_a_long_way_leaves_what_the_tcp_throughput_equation_says() -> None:
-    # By hand, at p = 1 % and a round trip of 100 ms: sqrt(2p/3) = 0.0816497 and
-    # 12 sqrt(3p/8) p (1 + 32 p^2) = 12 * 0.0612372 * 0.01 * 1.0032 = 0.0073720, so 1460 B / (0.1 s * 0.0890217).
-    assert_close(goodput(1e9, 0.05, 0.01), 8 * 164_005, relative=1e-5, what="goodput")
+    # By hand, at 1 % and a round trip of 100 ms. A window W has 1 / (W - 1 + 1 / 0.01) events a packet, and is
+    # sqrt(3/2p): W^2 = 1.5 (W + 99), W = 12.95904, p = 0.00893184. Then sqrt(2p/3) = 0.0771658 and
+    # 12 sqrt(3p/8) p (1 + 32 p^2) = 12 * 0.0578744 * 0.00893184 * 1.002553 = 0.0062190: 1460 B / (0.1 s * 0.0833848).
+    assert_close(goodput(1e9, 0.05, 0.01), 8 * 175_092, relative=1e-5, what="goodput")
     assert goodput(math.inf, 0.05, 0.01) == goodput(1e9, 0.05, 0.01)
 
 
@@ -40,9 +41,10 @@ def test_little_loss_comes_to_the_square_root_law_of_mathis() -> None:
     assert_close(goodput(math.inf, delay, loss), mathis, relative=0.001, what="goodput")
 
 
-@pytest.mark.parametrize(("loss", "seconds"), [(0.1, 0.1 / 9), (0.5, 0.1)])
+# Of a round trip of 100 ms: the first repair one, then 4, 8, ... 256, 256, ... of them.
+@pytest.mark.parametrize(("loss", "seconds"), [(0.1, 0.1 * 0.14999964444), (0.5, 0.1 * (0.5 + 4 * 2))])
 def test_the_end_of_a_message_waits_for_its_repairs(loss: float, seconds: float) -> None:
-    assert_close(repair_delay(0.05, loss), seconds)
+    assert_close(repair_delay(0.05, loss), seconds, relative=1e-8)
 
 
 @given(rates, delays, losses)
@@ -53,7 +55,7 @@ def test_goodput_is_some_of_the_rate(rate: float, delay: float, loss: float) -> 
 @given(rates, delays, losses, losses)
 def test_more_loss_is_never_better(rate: float, delay: float, one: float, other: float) -> None:
     less, more = sorted([one, other])
-    assert goodput(rate, delay, more) <= goodput(rate, delay, less)
+    assert goodput(rate, delay, more) <= goodput(rate, delay, less) * (1 + 1e-9)
     assert repair_delay(delay, more) >= repair_delay(delay, less) * (1 - 1e-12)
 
 

@@ -19,6 +19,7 @@ from emulator.units import (
     Size,
     Time,
     UnitError,
+    exact,
     parse,
     show,
 )
@@ -197,3 +198,16 @@ def test_a_model_reads_and_writes_quantities_as_text() -> None:
     assert form.model_dump(mode="json") == texts
     assert Form.model_validate_json(form.model_dump_json()) == form
     assert Form().model_dump(mode="json")["rate"] == "unlimited"
+
+
+@given(st.sampled_from([RATE, SIZE, TIME, THROUGHPUT]), st.floats(0, 1e18))
+def test_what_a_file_is_told_is_the_very_same_number(dimension: Dimension, value: float) -> None:
+    assert parse(exact(value, dimension), dimension) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "dimension", "text"),
+    [(90.5, TIME, "90.5 s"), (120.0, TIME, "2 min"), (1e9 / 3, RATE, "333333333.3333333 bit/s"), (0.57, SHARE, "57 %")],
+)
+def test_the_very_same_number_is_told_as_shortly_as_can_be(value: float, dimension: Dimension, text: str) -> None:
+    assert exact(value, dimension) == text

@@ -75,6 +75,18 @@ async def drains(node: Node) -> None:
         await node.receive("flood")
 
 
+async def streams(node: Node) -> None:
+    node.round = 1
+    for _ in range(node.config["workload"]["messages"]):
+        await node.send("server", "drop", tensors={"x": np.zeros(2000, np.uint8)})
+
+
+async def takes_all(node: Node) -> None:
+    node.round = 1
+    for _ in range(node.config["workload"]["messages"] * len(node.peers["client"])):
+        await node.receive("drop")
+
+
 async def computes_twice_at_once(node: Node) -> None:
     node.round = 1
     await asyncio.gather(node.compute("one", lambda: None, GIGA), node.compute("two", lambda: None, GIGA))
