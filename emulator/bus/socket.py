@@ -17,8 +17,12 @@ from emulator.profiles import Bus
 BURST = 64
 """Messages taken at a time, before timers get their turn."""
 
+# Plain numbers, for whatever ZeroMQ's own are combined to becomes an enum anew, each time. For the same reason frames
+# are sent and received one by one here.
 _NOBLOCK = int(zmq.NOBLOCK)
+_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 _POLLIN = int(zmq.POLLIN)
+_EVENTS = int(zmq.EVENTS)
 
 
 class Socket:
@@ -36,7 +40,9 @@ class Socket:
     def send(self, frames: Sequence[Buffer | zmq.Frame]) -> bool:
         """Hand `frames` to ZeroMQ without copying; False: the peer they are addressed to is not connected."""
         try:
-            self._socket.send_multipart(frames, flags=_NOBLOCK, copy=False)
+            for frame in frames[:-1]:
+                self._socket.send(frame, _MORE, copy=False)
+            self._socket.send(frames[-1], _NOBLOCK, copy=False)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise
@@ -62,7 +68,9 @@ class Socket:
         for _ in range(BURST):
             if self._socket.closed or not self._readable():
                 return
-            frames = self._socket.recv_multipart(flags=_NOBLOCK, copy=False)
+            frames = [self._socket.recv(_NOBLOCK, copy=False)]
+            while frames[-1].more:
+                frames.append(self._socket.recv(_NOBLOCK, copy=False))
             try:
                 self._on_message(frames)
             except BaseException:
@@ -71,7 +79,7 @@ class Socket:
         self._drain_soon()
 
     def _readable(self) -> bool:
-        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & _POLLIN)
+        return bool(int(self._socket.getsockopt(_EVENTS)) & _POLLIN)
 
 
 def bind(router: zmq.Socket[bytes], host: str, bus: Bus) -> str:
