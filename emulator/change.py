@@ -50,6 +50,14 @@ def altered(profile: P, figures: Mapping[str, Any]) -> P:
     return checked(type(profile), fields)
 
 
+def scaled(channel: Channel, factor: float) -> Channel:
+    """`channel` (its trace in full) at `factor` (above 0) times its rate, or its trace and the cap on it."""
+    figures: dict[str, Any] = {"rate": channel.rate * factor}
+    if isinstance(channel.trace, TraceProfile):
+        figures["trace"] = TraceProfile.of(channel.trace.name, channel.trace.model.scaled(factor))
+    return channel.model_copy(update=figures)
+
+
 def _with_one_rate(channel: Any) -> Any:
     """Figures of a channel, of which one that says how fast it is leaves nothing of what said so before."""
     if isinstance(channel, Mapping) and "rate" in channel and "trace" not in channel:
