@@ -82,6 +82,16 @@ def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
     )
 
 
+def computed(plan: Plan, host: Host) -> set[tuple[str, str, str]]:
+    """Run, role and stage of what a calibration for `plan` has to know, as far as its programs can say without it."""
+    return {
+        (run.name, role, stage)
+        for run in plan.runs
+        for config in (_configs(plan, run) or [])[:1]
+        for role, stage in _Size(plan, host, run, config).works
+    }
+
+
 class _Tally:
     """Prices computations at about what this host takes, and remembers the work of each stage."""
 
@@ -112,10 +122,15 @@ class _Size:
         self.rounds = FEWEST_ROUNDS
 
 
+def _configs(plan: Plan, run: RunPlan) -> list[dict[str, Any]] | None:
+    """What the programs say of their sizes, the run's own first. None: nothing."""
+    make = next((found for node in plan.nodes if (found := sizer(node.program)) is not None), None)
+    return make(run.config) if make else None
+
+
 def _affordable(plan: Plan, host: Host, run: RunPlan, seconds: float) -> list[_Size]:
     """The largest size that fits into `seconds`, and up to two smaller ones; the first for as many rounds as fit."""
-    make = next((found for node in plan.nodes if (found := sizer(node.program)) is not None), None)
-    configs = make(run.config) if make else [run.config]
+    configs = _configs(plan, run) or [run.config]
     measured: dict[int, _Size] = {}
     for start, more in ((start, more) for start in range(len(configs)) for more in reversed(range(SIZES))):
         for place in range(start, min(start + more + 1, len(configs))):
@@ -148,7 +163,8 @@ def _measure(plan: Plan) -> list[Span]:
             """The spans are all that is wanted."""
 
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=new_event_loop) as loop:
-        loop.run(local.run(plan, Path(folder) / "logs", Collect()))
+        # It is nobody's testbed: no command is to find it, or to change it.
+        loop.run(local.run(plan, Path(folder) / "logs", Collect(), control_host=None))
     return spans
 
 

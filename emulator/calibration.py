@@ -4,6 +4,7 @@ import json
 import os
 import re
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,11 @@ class Calibration(BaseModel):
     def runs(self) -> set[str]:
         """The runs whose stages are known."""
         return {stage.run for stage in self.cost.stages}
+
+    def lacks(self, stages: Iterable[tuple[str, str, str]]) -> list[str]:
+        """In words, those of `stages` (run, role, stage) of which nothing is known."""
+        known = {(cost.run, cost.role, cost.stage) for cost in self.cost.stages}
+        return [f"stage '{stage}' of {run}" for run, role, stage in sorted(stages) if (run, role, stage) not in known]
 
 
 def subject(plan: Plan) -> str:

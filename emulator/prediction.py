@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from emulator import calibration
-from emulator.calibrate import SECONDS, calibrate
+from emulator.calibrate import SECONDS, calibrate, computed
 from emulator.calibration import Calibration
 from emulator.cost import CostModel
 from emulator.errors import InputError
@@ -57,12 +57,13 @@ def cost_model(
     if experiment.calibration != "auto":
         named = Path(experiment.calibration)
         kept = calibration.read(named, of)
-        if missing := wanted - kept.runs:
-            raise InputError(f"{named}: has nothing of {', '.join(sorted(missing))}: run edgebed calibrate anew")
+        missing = sorted(wanted - kept.runs) or kept.lacks(computed(plan, host))
+        if missing:
+            raise InputError(f"{named}: has nothing of {', '.join(missing)}: run edgebed calibrate anew")
         return kept.cost
     path = calibration.default_path(of)
     known = _kept(path, of)
-    if known is not None and wanted <= known.runs:
+    if known is not None and wanted <= known.runs and not known.lacks(computed(plan, host)):
         return known.cost
     if not make:
         return None

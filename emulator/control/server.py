@@ -33,7 +33,7 @@ class _Server(uvicorn.Server):
 async def served(state: State, changes: Changes, host: str) -> AsyncIterator[None]:
     """Serve the API on the interface `host`, and let the commands of this user find it, while the context lasts.
 
-    Raises `InputError` when its port is taken.
+    SIGTERM cancels the task (see `terminable`). Raises `InputError` when the API's port is taken.
     """
     token = os.environ.get(found.TOKEN) or secrets.token_urlsafe(24)
     app = make_app(state, changes, token)
@@ -48,7 +48,7 @@ async def served(state: State, changes: Changes, host: str) -> AsyncIterator[Non
             folder=state.status().folder,
         )
         try:
-            with found.announced(entry), _terminable():
+            with found.announced(entry), terminable():
                 yield
         finally:
             state.feed.close()
@@ -57,7 +57,7 @@ async def served(state: State, changes: Changes, host: str) -> AsyncIterator[Non
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """Have SIGTERM cancel this task, as SIGINT does.
 
     An exception that a signal raises wherever the program is would be taken for a fault of the request being answered.

@@ -8,15 +8,15 @@ from pathlib import Path
 from emulator.errors import DeadlineExceeded, InputError, NodeFailure
 from emulator.plan import Plan
 from emulator.profiles import HUB
-from emulator.runtime.follow import HUB_SECONDS, follow
+from emulator.runtime.follow import HUB_SECONDS, LOOPBACK, follow
 from emulator.runtime.process import environment
 from emulator.runtime.processes import Processes
 from emulator.runtime.watch import Observer, Outcome
 from emulator.system import single_threaded
 
 
-async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
-    """Carry out `plan`, telling `observer`.
+async def run(plan: Plan, logs: Path, observer: Observer, *, control_host: str | None = LOOPBACK) -> Outcome:
+    """Carry out `plan`, telling `observer`; `control_host` as in `follow`.
 
     Whatever happens, no process is left. Raises `NodeFailure` naming the node that died, failed or fell silent;
     `DeadlineExceeded` naming those that are waited for; `InputError` when the hub's port is taken.
@@ -45,6 +45,7 @@ async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
             token=token,
             runtime="local",
             folder=logs.parent,
+            control_host=control_host,
         )
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import statistics
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from emulator import host
+from emulator.control.found import Testbed, running
 from tests.integration.running import Command, Finished, read_result, write_experiment
 from tests.tolerance import assert_close
 
@@ -252,8 +254,13 @@ def test_a_program_that_says_nothing_of_its_work_is_measured_without_a_predictio
 
 def test_once_calibrated_such_a_program_is_predicted_too(tmp_path: Path, cache: Path) -> None:
     experiment = write_experiment(tmp_path)
-    made = edgebed("calibrate", experiment, cwd=tmp_path)
+    calibrating, announced = Command("calibrate", experiment, cwd=tmp_path), list[Testbed]()
+    while calibrating.process.poll() is None:
+        announced += [one for one in running() if one.pid == calibrating.process.pid]
+        time.sleep(0.02)
+    made = calibrating.finish()
     assert made.status == 0, made.err
+    assert not announced, "what calibrates is nobody's testbed"
     assert "think" in made.out
     told = edgebed("predict", experiment, cwd=tmp_path)
     assert told.status == 0, told.err

@@ -20,14 +20,23 @@ COST = CostModel(
 )
 
 
-def made(fingerprint: str | None = None, of: str = "a model") -> Calibration:
+def made(fingerprint: str | None = None, of: str = "a model", cost: CostModel = COST) -> Calibration:
     return Calibration(
         schema=1,
         fingerprint=fingerprint or calibration.fingerprint(),
         made="2026-01-01 00:00",
         subject=of,
-        cost=COST,
+        cost=cost,
         overheads=Overheads(timer=0.001, delivery=0.002),
+    )
+
+
+SPLIT = (("client", "client_forward"), ("server", "server_step"), ("client", "client_backward"))
+
+
+def knowing(*stages: tuple[str, str], run: str = "psl") -> CostModel:
+    return COST.model_copy(
+        update={"stages": tuple(StageCost(run=run, role=role, stage=stage, overhead=0.1) for role, stage in stages)}
     )
 
 
@@ -122,8 +131,28 @@ def test_without_leave_to_make_one_there_is_a_cost_model_only_where_it_is_kept(
     host = Host("a processor", 2, 2**30, 1e10)
     experiment, _ = load_experiment("demo", {"algorithms": ["psl"]})
     assert cost_model(experiment, host, make=False) is None
-    of = subject(calibration_plan(experiment, host))
-    write(default_path(of), made(of=of))
-    assert cost_model(experiment, host, make=False) == COST
+    of, cost = subject(calibration_plan(experiment, host)), knowing(*SPLIT)
+    write(default_path(of), made(of=of, cost=cost))
+    assert cost_model(experiment, host, make=False) == cost
     without = experiment.model_copy(update={"calibration": "none"})
     assert cost_model(without, host) is None
+
+
+def test_a_calibration_that_never_saw_a_stage_is_none_for_an_experiment_that_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However seldom: here SFL averages after more rounds than any calibration has."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    host = Host("a processor", 2, 2**30, 1e10)
+    seldom = {"algorithms": ["sfl"], "workload.algorithms.sfl.interval": 50}
+    experiment, _ = load_experiment("demo", seldom)
+    of = subject(calibration_plan(experiment, host))
+    write(default_path(of), made(of=of, cost=knowing(*SPLIT, run="sfl")))
+    assert cost_model(experiment, host, make=False) is None
+    path = tmp_path / "mine.json"
+    write(path, made(of=of, cost=knowing(*SPLIT, run="sfl")))
+    with pytest.raises(InputError, match=r"mine.json: has nothing of stage 'aggregate' of sfl: run edgebed calibrate"):
+        cost_model(experiment.model_copy(update={"calibration": str(path)}), host)
+    whole = knowing(*SPLIT, ("server", "aggregate"), run="sfl")
+    write(default_path(of), made(of=of, cost=whole))
+    assert cost_model(experiment, host, make=False) == whole
