@@ -1,6 +1,6 @@
 """Finds and reads profiles: by name among the shipped ones, or by path."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,12 +9,25 @@ from pydantic import ValidationError
 
 from emulator.document import Document, Location
 from emulator.errors import InputError, nearest
-from emulator.profiles import DeviceProfile, Experiment, LinkProfile, NodeSpec, Profile, SegmentSpec, Testbed
+from emulator.happening import Happening
+from emulator.plan import planned_scenario
+from emulator.profiles import (
+    DeviceProfile,
+    Experiment,
+    LinkProfile,
+    NodeSpec,
+    Profile,
+    Scenario,
+    SegmentSpec,
+    Testbed,
+)
+from emulator.scenario import Fault
 
 KINDS: Mapping[str, type[Profile]] = {
     "devices": DeviceProfile,
     "links": LinkProfile,
     "testbeds": Testbed,
+    "scenarios": Scenario,
     "experiments": Experiment,
 }
 P = TypeVar("P", bound=Profile)
@@ -26,7 +39,7 @@ def shipped() -> Path:
 
 
 def names(kind: str) -> list[str]:
-    """The shipped profiles of a kind ('devices', 'links', 'testbeds', 'experiments')."""
+    """The shipped profiles of a kind ('devices', 'links', 'testbeds', 'scenarios', 'experiments')."""
     return sorted(path.stem for path in (shipped() / kind).glob("*.yaml"))
 
 
@@ -179,11 +192,10 @@ def load_experiment(reference: str, overrides: Mapping[str, Any] | None = None) 
     `overrides` maps dotted keys to values that take the place of the file's.
     """
     path, document = read("experiments", reference)
-    beside: Path | None = path.parent
     for key, value in (overrides or {}).items():
         document.override(key, value)
-        if key == "testbed":
-            beside = None  # a testbed named on the command line is relative to where the command runs
+    # What the command line names is relative to where the command runs.
+    beside, scenes_beside = (None if key in (overrides or {}) else path.parent for key in ("testbed", "scenario"))
     experiment = check(document, Experiment, path.stem)
     if isinstance(experiment.testbed, Testbed):
         inline = experiment.testbed
@@ -200,4 +212,48 @@ def load_experiment(reference: str, overrides: Mapping[str, Any] | None = None) 
         raise InputError(
             f"{document.where(['programs', role])}: programs.{role}: testbed '{testbed.name}' has no node of that role"
         )
-    return experiment.model_copy(update={"testbed": testbed}), document
+    return _with_scenario(experiment.model_copy(update={"testbed": testbed}), document, scenes_beside), document
+
+
+def _with_scenario(experiment: Experiment, document: Document, beside: Path | None) -> Experiment:
+    """`experiment` (its testbed resolved, from `document`) with its scenario in full, which is possible there."""
+    scenario = experiment.scenario
+    if scenario is None:
+        return experiment
+    if isinstance(scenario, str):
+        try:
+            path, document = read("scenarios", scenario, beside)
+        except InputError as error:
+            raise InputError(f"{document.where(['scenario'])}: scenario: {error}") from None
+        scenario, beside = check(document, Scenario, path.stem).scenario, path.parent
+    try:
+        whole = experiment.model_copy(update={"scenario": _in_full(scenario, beside)})
+        planned_scenario(whole)
+    except Fault as fault:
+        raise fault.in_file(document) from None
+    return whole
+
+
+def check_scenario(document: Document, path: Path) -> None:
+    """Whether `document`, the file at `path`, is a scenario, whatever the testbed. Raises `InputError`."""
+    try:
+        _in_full(check(document, Scenario, path.stem).scenario, path.parent)
+    except Fault as fault:
+        raise fault.in_file(document) from None
+
+
+def _in_full(scenario: Sequence[Happening], beside: Path | None) -> list[Happening]:
+    """`scenario` with the links and devices that it names."""
+    kinds: dict[str, type[LinkProfile] | type[DeviceProfile]] = {"link": LinkProfile, "device": DeviceProfile}
+    found = []
+    for place, entry in enumerate(scenario):
+        update = {}
+        for key, model in kinds.items():
+            reference = getattr(entry, key)
+            if isinstance(reference, str):
+                try:
+                    update[key] = load(model, reference, beside).model_dump(mode="json", exclude_none=True)
+                except InputError as error:
+                    raise Fault([place, key], str(error)) from None
+        found.append(entry.model_copy(update=update))
+    return found

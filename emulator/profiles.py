@@ -1,4 +1,4 @@
-"""What the YAML files may say: links, devices, testbeds and experiments.
+"""What the YAML files may say: links, devices, testbeds, scenarios and experiments.
 
 These are the words of the files and nothing else: no file is read here (see `library`), nothing is computed.
 """
@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from emulator.happening import Happening
 from emulator.units import Rate, Share, Size, Throughput, Time
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
@@ -186,6 +187,18 @@ class Control(BaseModel):
     )
 
 
+class Scenario(Profile):
+    """What changes while an experiment runs."""
+
+    source: str = Field(default="", description="where the figures come from")
+    scenario: list[Happening] = Field(min_length=1)
+
+
+ScenarioRef = Annotated[
+    Annotated[str, Tag("name")] | Annotated[list[Happening], Tag("profile")], Discriminator(_name_or_profile)
+]
+
+
 class Experiment(Profile):
     """What runs on which testbed."""
 
@@ -215,6 +228,7 @@ class Experiment(Profile):
     control: Control = Control()
     workload: dict[str, Any] = Field(default_factory=dict, description="handed to the programs as it is")
     study: Study | None = Field(default=None, description="many runs of it, in virtual time")
+    scenario: ScenarioRef | None = Field(default=None, description="what changes while it runs; in each run anew")
 
     @field_validator("time_scale", mode="before")
     @classmethod

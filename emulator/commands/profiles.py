@@ -8,15 +8,18 @@ from emulator import experiment as experiments
 from emulator import library
 from emulator.document import Document, as_yaml
 from emulator.errors import InputError, nearest
-from emulator.profiles import Experiment, Profile, Testbed
+from emulator.profiles import Experiment, Profile, Scenario, Testbed
 
-KEY_OF_KIND = {"programs": "experiments", "nodes": "testbeds", "up": "links", "down": "links", "training": "devices"}
+KEY_OF_KIND = {
+    "programs": "experiments", "scenario": "scenarios", "nodes": "testbeds", "up": "links", "down": "links",
+    "training": "devices",
+}  # fmt: skip
 """A key that only one kind of file has."""
 
 
 @click.group()
 def profiles() -> None:
-    """The devices, links, testbeds and experiments that come with edgebed, and your own."""
+    """The devices, links, testbeds, scenarios and experiments that come with edgebed, and your own."""
 
 
 @profiles.command("list")
@@ -56,6 +59,8 @@ def check(file: Path) -> None:
         library.load_testbed(reference)
     elif model is Experiment:
         experiments.check(reference, {})
+    elif model is Scenario:
+        library.check_scenario(document, file)
     else:
         library.check(document, model, file.stem)
     click.echo(f"{file}: a valid {kind.removesuffix('s')} file")

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from emulator import library
-from emulator.change import altered, checked
 from emulator.errors import InputError, nearest
+from emulator.figures import altered, checked
 from emulator.profiles import DeviceProfile, LinkProfile, Profile
 
 MODELS: dict[str, type[LinkProfile] | type[DeviceProfile]] = {"links": LinkProfile, "devices": DeviceProfile}

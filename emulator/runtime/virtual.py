@@ -7,18 +7,22 @@ what is off the clock takes no time at all. The same seed and cost model give th
 import asyncio
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from emulator.bus.frames import Frames
 from emulator.bus.wire import Header
+from emulator.change import as_spans
 from emulator.clock import VirtualEventLoop, virtual_clock
 from emulator.cost import Charges, Hardware, Pricing
 from emulator.errors import DeadlineExceeded, EdgebedError, NodeFailure
-from emulator.network import Arrival
+from emulator.in_force import Effect, InForce, carry_out
+from emulator.network import Arrival, Departure
 from emulator.node import Message, Work
 from emulator.plan import NodePlan, Plan, RunPlan
+from emulator.playing import Player
 from emulator.runtime.program import Program, load
 from emulator.runtime.virtual_node import VirtualNode
 from emulator.runtime.watch import Observer, Outcome
@@ -79,6 +83,8 @@ async def _all_runs(
         finished(run.name, time.monotonic() - began)
         if unreceived:
             notes.append(f"{run.name}: {unreceived} messages were not received before the run ended")
+        if world.unplayed:
+            notes.append(f"{run.name}: {world.unplayed} changes of the scenario were not due before the run ended")
 
 
 class _World:
@@ -101,7 +107,11 @@ class _World:
         self._steps = 0
         self._broken: asyncio.Future[None] = loop.create_future()
         self._pricing = pricing
-        self._hardware = {n.name: Hardware(n.device.training, n.device.memory, n.slowdown) for n in plan.nodes}
+        self._hardware = {node.name: _hardware(node) for node in plan.nodes}
+        self._in_force = InForce(plan)
+        self._player = Player(plan.scenario)
+        self.changes_devices = any(change.of_device for change in plan.scenario)
+        self._round = 0
         self._network = plan.network()
         self._nodes: dict[str, VirtualNode] = {}
         self._programs: dict[str, str] = {}
@@ -114,6 +124,7 @@ class _World:
         self._ended: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._wakeup = 0.0
+        self._player_timer: asyncio.TimerHandle | None = None
 
     async def play(self, programs: dict[str, Program]) -> int:
         """Run every node's program to its end; returns how many messages nobody received."""
@@ -123,6 +134,7 @@ class _World:
         for task, name in tasks.items():
             task.add_done_callback(lambda _, name=name: self._ended.add(name))  # type: ignore[misc]
         over = asyncio.ensure_future(asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION))
+        self._play()
         try:
             waits: list[asyncio.Future[Any]] = [over, self._broken]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -134,16 +146,25 @@ class _World:
         finally:
             over.cancel()
             self._broken.cancel()
-            if self._timer is not None:
-                self._timer.cancel()
+            for timer in (self._timer, self._player_timer):
+                if timer is not None:
+                    timer.cancel()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         return len(self._transit) + self._missed
 
+    @property
+    def unplayed(self) -> int:
+        """Changes of the scenario that are still to come."""
+        return self._player.left
+
     # -- the nodes' side
 
     def carry(self, header: Header, message: Message, nbytes: int) -> None:
+        self._round = max(self._round, header.round)
+        self._player.begin(header.round, header.sent)
+        self._play(header.sent)
         if header.off_clock:
             self._deliver(header, message, nbytes, None)
             return
@@ -178,6 +199,13 @@ class _World:
 
     # -- the links
 
+    def _reset_timer(self) -> None:
+        """What was to come may come at another time."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._set_timer()
+
     def _set_timer(self) -> None:
         wakeup = self._network.wakeup()
         if wakeup is None:
@@ -193,14 +221,19 @@ class _World:
         """Deliver what is due, and wake again when the next is."""
         self._timer = None
         # The loop's own time may be off by rounding, and would then bring the same moment again for ever.
-        for news in self._network.advance(max(self._wakeup, self.clock.now())):
+        now = max(self._wakeup, self.clock.now())
+        self._play(now)
+        self._tell(self._network.advance(now))
+        self._set_timer()
+
+    def _tell(self, happened: Iterable[Arrival | Departure]) -> None:
+        for news in happened:
             if isinstance(news, Arrival):
                 header, message, nbytes = self._transit.pop(news.token)
                 self._deliver(header, message, nbytes, news.due)
             else:
                 header = self._transit[news.token][0]
                 self._nodes[header.sender].depart(header.number, news.time)
-        self._set_timer()
 
     def _deliver(self, header: Header, message: Message, nbytes: int, due: float | None) -> None:
         if header.receiver in self._ended:
@@ -215,6 +248,29 @@ class _World:
             )
         )  # fmt: skip
         self._nodes[header.receiver].arrive(message, end)
+
+    # -- the scenario
+
+    def _play(self, now: float = 0.0) -> None:
+        """Have those changes made that are due by `now`, and wake again when the next is."""
+        while (wakeup := self._player.wakeup()) is not None and wakeup <= now:
+            for at, change in self._player.take(now):
+                effect = self._in_force.apply(change)
+                if effect is not None:
+                    self._change(at, effect)
+        if self._player_timer is not None:
+            self._player_timer.cancel()
+        if wakeup is not None:
+            self._player_timer = self._loop.call_at(self.clock.host_time(wakeup), self._play, wakeup)
+
+    def _change(self, at: float, effect: Effect) -> None:
+        for span in as_spans(effect.who, effect.details, self.run, self._round, at, at):
+            self.note(replace(span, source="modelled"))
+        if effect.node is not None:
+            self._hardware[effect.who] = _hardware(effect.node)
+            self._nodes[effect.who].become(effect.node, at)
+        self._tell(carry_out(self._network, at, effect))
+        self._reset_timer()
 
     # -- what goes wrong
 
@@ -233,3 +289,7 @@ class _World:
         shown = "; ".join(waits[:4]) + (f"; and {len(waits) - 4} more" if len(waits) > 4 else "")
         over = f" ({', '.join(sorted(self._ended)[:4])} ended)" if self._ended else ""
         return f"{self.run}: nobody can go on at {self.clock.now():.6g} s: {shown}{over}"
+
+
+def _hardware(node: NodePlan) -> Hardware:
+    return Hardware(node.device.training, node.device.memory, node.slowdown)

@@ -11,6 +11,7 @@ import numpy as np
 from emulator.bus.frames import Frames
 from emulator.bus.wire import Header, Kind, WireError
 from emulator.clock import SAME_MOMENT, Clock
+from emulator.device import due, since
 from emulator.errors import DeadlineExceeded, InputError
 from emulator.node import Array, Message, Work
 from emulator.plan import NodePlan
@@ -29,6 +30,8 @@ class World(Protocol):
     clock: Clock
     frames: Frames
     max_message: float
+    changes_devices: bool
+    """Whether a node may become another while it computes."""
 
     def carry(self, header: Header, message: Message, nbytes: int) -> None:
         """Take a message of `nbytes` on the wire from its sender."""
@@ -72,6 +75,9 @@ class VirtualNode:
         self._plan = plan
         self._known = {name for names in self.peers.values() for name in names}
         self._device = asyncio.Lock()
+        self._slowdowns = [(0.0, plan.slowdown)]
+        self._changed = asyncio.Event()
+        self._is_another = False  # than it began the run as
         self._settled = 0.0
         self._inbox: dict[tuple[str, str], deque[tuple[int, float, Message]]] = {}
         self._arrived = 0
@@ -138,18 +144,36 @@ class VirtualNode:
     async def compute(self, stage: str, fn: Callable[[], T], work: Work | None = None) -> T:
         async with self._device:
             start = self._reached()
-            end = start + self._world.charge(self._plan, stage, work)
+            self._slowdowns = since(self._slowdowns, start)
+            seconds = self._world.charge(self._plan, stage, work)
+            cpu = seconds / self._plan.slowdown
             result = fn()
-            await self._world.clock.sleep_until(end)
+            end = await self._until_done(start, seconds, cpu)
             self._settled = max(self._settled, end)
             flops = work.flops if work else None
             self._world.note(
                 Span(
-                    self._world.run, self.round, self.name, stage, start, end,
-                    source="modelled", due=end, mode="modelled", flops=flops,
+                    self._world.run, self.round, self.name, stage, start, end, source="modelled", due=end,
+                    mode="modelled", flops=flops, cpu=cpu if self._is_another else None,
                 )
             )  # fmt: skip
             return result
+
+    async def _until_done(self, start: float, seconds: float, cpu: float) -> float:
+        """Return when the device is done that began at `start`, whatever it becomes in the meantime: that time."""
+        clock, end = self._world.clock, start + seconds
+        if not self._world.changes_devices:
+            await clock.sleep_until(end)
+            return end
+        while True:
+            if len(self._slowdowns) > 1:
+                end = due(start, cpu, self._slowdowns)
+            self._changed.clear()
+            try:
+                async with asyncio.timeout_at(clock.host_time(end)):
+                    await self._changed.wait()
+            except TimeoutError:
+                return end
 
     async def off_clock(self, fn: Callable[[], T]) -> T:
         return fn()
@@ -172,6 +196,17 @@ class VirtualNode:
         """The message of that number has left the up link at the emulated `time`."""
         del self._outstanding[number]
         self._departed = time
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def become(self, plan: NodePlan, at: float) -> None:
+        """Be another node from the emulated time `at` on, also for what is being computed or waits for room."""
+        if plan.slowdown != self._plan.slowdown:
+            self._slowdowns.append((at, plan.slowdown))
+            self._is_another = True
+            self._changed.set()
+        self._plan = plan
+        self._departed = max(self._departed, at)
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
 

@@ -129,8 +129,10 @@ class Watch:
                     f"{event.node} has been silent for {event.fields['seconds']:.0f} s: "
                     f"{self._homes.why_silent(event.node)} (deadlines.silence)"
                 )
-            case "changed":
+            case "changed" if not event.fields.get("scenario"):  # which the experiment foresees
                 self._notes += told(event.node, event.fields)
+            case "not changed" if "run" in event.fields:  # by the scenario; what a user is refused, the user hears
+                self._notes.append(f"{event.fields['run']}: {event.fields['reason']}")
             case "refused" | "bad frame" | "unreceived":
                 self._notes.append(f"{event.name} from {event.node}: {event.fields['reason']}")
             case _:
