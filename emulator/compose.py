@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulator.errors import InputError
-from emulator.plan import SERVER_ROLES
+from emulator.plan import SERVER_ROLES, planned_scenario
 from emulator.profiles import DeviceProfile, Experiment, Testbed
 from emulator.quota import bandwidth
+from emulator.scenario import largest
 from emulator.units import SIZE, parse, show
 
 TESTBED = "testbed"
@@ -65,8 +66,8 @@ class Order:
 
     @property
     def devices(self) -> dict[str, DeviceProfile]:
-        """The device of each node."""
-        return devices_of(self.testbed)
+        """The device of each node, the largest that it ever has."""
+        return devices_of(self.experiment)
 
     @property
     def hub_port(self) -> int:
@@ -163,8 +164,11 @@ def _check(order: Order) -> None:
         raise InputError(f"a node is named '{TESTBED}', as the service of the hub is: choose another name")
 
 
-def devices_of(testbed: Testbed) -> dict[str, DeviceProfile]:
-    return {str(node.name): node.device for node in testbed.nodes if isinstance(node.device, DeviceProfile)}
+def devices_of(experiment: Experiment) -> dict[str, DeviceProfile]:
+    """The device of each node, the largest that it ever has."""
+    assert isinstance(experiment.testbed, Testbed)
+    own = {str(node.name): node.device for node in experiment.testbed.nodes if isinstance(node.device, DeviceProfile)}
+    return largest(own, planned_scenario(experiment))
 
 
 def _testbed(order: Order) -> dict[str, Any]:

@@ -50,6 +50,12 @@ def due(start: float, cpu: float, slowdowns: Sequence[tuple[float, float]]) -> f
     return at + stretched(left, slowdowns[-1][1])
 
 
+def since(slowdowns: Sequence[tuple[float, float]], start: float) -> list[tuple[float, float]]:
+    """What of `slowdowns` (see `due`) counts for what begins at `start` or later."""
+    first = max(index for index, (at, _) in enumerate(slowdowns) if index == 0 or at <= start)
+    return [*slowdowns[first:]]
+
+
 def cpu_ceilings(devices: Mapping[str, float]) -> dict[str, float]:
     """The cores that each node's container may take at most while results are held back, not computed slowly.
 

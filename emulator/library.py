@@ -1,7 +1,7 @@
 """Finds and reads profiles: by name among the shipped ones, or by path."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -12,23 +12,29 @@ from pydantic import ValidationError
 from emulator import tracefile
 from emulator.document import Document, Location
 from emulator.errors import InputError, nearest
+from emulator.happening import Happening
+from emulator.plan import planned_scenario
 from emulator.profiles import (
+    DIRECTIONS,
     SPREAD,
     DeviceProfile,
     Experiment,
     LinkProfile,
     NodeSpec,
     Profile,
+    Scenario,
     SegmentSpec,
     Testbed,
     TraceProfile,
 )
+from emulator.scenario import Fault
 from emulator.trace import spread
 
 KINDS: Mapping[str, type[Profile]] = {
     "devices": DeviceProfile,
     "links": LinkProfile,
     "testbeds": Testbed,
+    "scenarios": Scenario,
     "experiments": Experiment,
 }
 TRACES = "traces"
@@ -42,7 +48,7 @@ def shipped() -> Path:
 
 
 def names(kind: str) -> list[str]:
-    """The shipped profiles of a kind ('devices', 'links', 'traces', 'testbeds', 'experiments')."""
+    """The shipped profiles of a kind ('devices', 'links', 'traces', 'testbeds', 'scenarios', 'experiments')."""
     return sorted(path.stem for path in (shipped() / kind).glob("*.csv" if kind == TRACES else "*.yaml"))
 
 
@@ -105,13 +111,17 @@ def with_traces(profile: P, beside: Path | None, place: Callable[[list[str | int
     for direction, channel in (("up", profile.up), ("down", profile.down)):
         if isinstance(channel.trace, str):
             try:
-                path = find(TRACES, channel.trace, beside)
-                rows = tracefile.read(path).rows[direction]
+                found[direction] = channel.model_copy(update={"trace": load_trace(channel.trace, direction, beside)})
             except InputError as error:
                 raise InputError(f"{place([direction, 'trace'])}: {error}") from None
-            name = re.sub(r"[^\w.+-]", "_", path.name.removesuffix(".csv"))[:64]
-            found[direction] = channel.model_copy(update={"trace": TraceProfile(name=name, rows=rows)})
     return profile.model_copy(update=found) if found else profile
+
+
+def load_trace(reference: str, direction: str, beside: Path | None = None) -> TraceProfile:
+    """One direction ('up' or 'down') of the trace that `reference` means. Raises `InputError`."""
+    path = find(TRACES, reference, beside)
+    name = re.sub(r"[^\w.+-]", "_", path.name.removesuffix(".csv"))[:64]
+    return TraceProfile(name=name, rows=tracefile.read(path).rows[direction])
 
 
 def spread_out(profile: P, place: int) -> P:
@@ -247,11 +257,10 @@ def load_experiment(reference: str, overrides: Mapping[str, Any] | None = None) 
     `overrides` maps dotted keys to values that take the place of the file's.
     """
     path, document = read("experiments", reference)
-    beside: Path | None = path.parent
     for key, value in (overrides or {}).items():
         document.override(key, value)
-        if key == "testbed":
-            beside = None  # a testbed named on the command line is relative to where the command runs
+    # What the command line names is relative to where the command runs.
+    beside, scenes_beside = (None if key in (overrides or {}) else path.parent for key in ("testbed", "scenario"))
     experiment = check(document, Experiment, path.stem)
     if isinstance(experiment.testbed, Testbed):
         inline = experiment.testbed
@@ -268,4 +277,68 @@ def load_experiment(reference: str, overrides: Mapping[str, Any] | None = None) 
         raise InputError(
             f"{document.where(['programs', role])}: programs.{role}: testbed '{testbed.name}' has no node of that role"
         )
-    return experiment.model_copy(update={"testbed": testbed}), document
+    return _with_scenario(experiment.model_copy(update={"testbed": testbed}), document, scenes_beside), document
+
+
+def _with_scenario(experiment: Experiment, document: Document, beside: Path | None) -> Experiment:
+    """`experiment` (its testbed resolved, from `document`) with its scenario in full, which is possible there."""
+    scenario = experiment.scenario
+    if scenario is None:
+        return experiment
+    if isinstance(scenario, str):
+        try:
+            path, document = read("scenarios", scenario, beside)
+        except InputError as error:
+            raise InputError(f"{document.where(['scenario'])}: scenario: {error}") from None
+        scenario, beside = check(document, Scenario, path.stem).scenario, path.parent
+    try:
+        whole = experiment.model_copy(update={"scenario": _in_full(scenario, beside)})
+        planned_scenario(whole)
+    except Fault as fault:
+        raise fault.in_file(document) from None
+    return whole
+
+
+def check_scenario(document: Document, path: Path) -> None:
+    """Whether `document`, the file at `path`, is a scenario, whatever the testbed. Raises `InputError`."""
+    try:
+        _in_full(check(document, Scenario, path.stem).scenario, path.parent)
+    except Fault as fault:
+        raise fault.in_file(document) from None
+
+
+def _in_full(scenario: Sequence[Happening], beside: Path | None) -> list[Happening]:
+    """`scenario` with the links, devices and traces that it names."""
+    kinds: dict[str, type[LinkProfile] | type[DeviceProfile]] = {"link": LinkProfile, "device": DeviceProfile}
+    found = []
+    for place, entry in enumerate(scenario):
+        update: dict[str, Any] = {}
+        for key, model in kinds.items():
+            reference = getattr(entry, key)
+            if isinstance(reference, str):
+                try:
+                    update[key] = load(model, reference, beside).model_dump(mode="json", exclude_none=True)
+                except InputError as error:
+                    raise Fault([place, key], str(error)) from None
+            elif key == "link" and reference is not None:
+                update[key] = _traces_in_full(reference, [place, key], beside)
+        if entry.trace is not None:
+            ways = {way: {"trace": trace} for way, trace in entry.trace.items()}
+            filled = _traces_in_full(ways, [place, "trace"], beside)
+            update["trace"] = {way: figures["trace"] for way, figures in filled.items()}
+        found.append(entry.model_copy(update=update))
+    return found
+
+
+def _traces_in_full(figures: Mapping[str, Any], location: Location, beside: Path | None) -> dict[str, Any]:
+    """Some `figures` of a link, in the words of a file, with the traces that they name."""
+    found = dict(figures)
+    for way in DIRECTIONS:
+        channel = found.get(way)
+        if isinstance(channel, dict) and isinstance(channel.get("trace"), str):
+            try:
+                trace = load_trace(channel["trace"], way, beside)
+            except InputError as error:
+                raise Fault([*location, way], str(error)) from None
+            found[way] = {**channel, "trace": trace.model_dump(mode="json")}
+    return found

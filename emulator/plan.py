@@ -6,10 +6,12 @@ from pydantic import BaseModel, ConfigDict
 
 from emulator import tc
 from emulator.cost import CostModel
-from emulator.device import check_scale, least_scale, shares, slowdown
+from emulator.device import check_scale, least_scale, share, shares, slowdown
 from emulator.errors import InputError
 from emulator.network import Network
 from emulator.profiles import Bus, Control, Deadlines, DeviceProfile, Experiment, LinkProfile, Testbed
+from emulator.scenario import Change, Fault, devices_ever, expand
+from emulator.scenario_order import check
 from emulator.tc import Kernel
 
 SERVER_ROLES = ("server",)
@@ -78,6 +80,8 @@ class Plan(BaseModel):
     control: Control = Control()
     cost: CostModel | None = None
     """What computations take, where they are modelled; None: what the devices' profiles say."""
+    scenario: list[Change] = []
+    """What changes in each run, in order."""
 
     @property
     def peers(self) -> dict[str, list[str]]:
@@ -100,11 +104,15 @@ class Plan(BaseModel):
 def make_plan(experiment: Experiment, core_flops: float, cores: int, *, virtual: bool = False) -> Plan:
     """The plan of `experiment` (resolved) on a host of `cores` cores of `core_flops` FLOP/s each.
 
-    Raises `InputError` when a device is too fast for the experiment's time scale, in virtual time none is, and for
-    links of the kernel that it cannot do.
+    Raises `InputError` when a device is too fast for the experiment's time scale, in virtual time none is, for links of
+    the kernel that it cannot do, and for a scenario that is not possible here.
     """
     assert isinstance(experiment.testbed, Testbed)
-    needed = {} if virtual else device_shares(experiment.testbed, core_flops)
+    try:
+        scenario = planned_scenario(experiment)
+    except Fault as fault:
+        raise fault.in_one_line() from None
+    needed = {} if virtual else _most_needed(experiment.testbed, scenario, core_flops)
     scale = least_scale(needed, cores) if experiment.time_scale == "auto" else float(experiment.time_scale)
     check_scale(needed, scale, cores)
     nodes: list[NodePlan] = []
@@ -157,7 +165,24 @@ def make_plan(experiment: Experiment, core_flops: float, cores: int, *, virtual:
         deadlines=experiment.deadlines,
         bus=experiment.bus,
         control=experiment.control,
+        scenario=scenario,
     )
+
+
+def planned_scenario(experiment: Experiment) -> list[Change]:
+    """The changes of the experiment's scenario (resolved), in order. Raises `Fault` where they are not possible."""
+    scenario = expand(experiment)
+    check(scenario, experiment)
+    return scenario
+
+
+def _most_needed(testbed: Testbed, scenario: list[Change], core_flops: float) -> dict[str, float]:
+    """The share of a host core that each node needs when its device is the fastest that it ever is."""
+    own = {str(spec.name): spec.device for spec in testbed.nodes if isinstance(spec.device, DeviceProfile)}
+    return {
+        name: max(share(device.training, core_flops) for device in devices)
+        for name, devices in devices_ever(own, scenario).items()
+    }
 
 
 def device_shares(testbed: Testbed, core_flops: float) -> dict[str, float]:

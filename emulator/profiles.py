@@ -1,4 +1,4 @@
-"""What the YAML files may say: links, devices, testbeds and experiments.
+"""What the YAML files may say: links, devices, testbeds, scenarios and experiments.
 
 These are the words of the files and nothing else: no file is read here (see `library`), nothing is computed.
 """
@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from emulator import trace_text
+from emulator.happening import Happening
 from emulator.trace import Trace
 from emulator.units import TIME, Rate, Share, Size, Throughput, Time, exact, parse
 
@@ -276,6 +277,18 @@ class Control(BaseModel):
     )
 
 
+class Scenario(Profile):
+    """What changes while an experiment runs."""
+
+    source: str = Field(default="", description="where the figures come from")
+    scenario: list[Happening] = Field(min_length=1)
+
+
+ScenarioRef = Annotated[
+    Annotated[str, Tag("name")] | Annotated[list[Happening], Tag("profile")], Discriminator(_name_or_profile)
+]
+
+
 class Experiment(Profile):
     """What runs on which testbed."""
 
@@ -305,6 +318,7 @@ class Experiment(Profile):
     control: Control = Control()
     workload: dict[str, Any] = Field(default_factory=dict, description="handed to the programs as it is")
     study: Study | None = Field(default=None, description="many runs of it, in virtual time")
+    scenario: ScenarioRef | None = Field(default=None, description="what changes while it runs; in each run anew")
 
     @field_validator("time_scale", mode="before")
     @classmethod

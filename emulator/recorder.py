@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from emulator import kernel_fidelity, quota, timeline, verdict
-from emulator.change import DEVICE_CHANGE, LINK_CHANGE
+from emulator.change import is_live
 from emulator.comparison import Comparison, compare, drift, join
 from emulator.control.rounds import Rounds
 from emulator.errors import EdgebedError
@@ -103,9 +103,10 @@ class Recorder:
     def compare(self, predicted: list[Span]) -> dict[str, Comparison]:
         """Each run beside its prediction, and a file of all of it.
 
-        Raises `EdgebedError` when the testbed was changed while it ran: what was predicted is another one.
+        Raises `EdgebedError` when the testbed was changed while it ran, and not by its scenario: what was predicted is
+        another one.
         """
-        if any(span.stage in (LINK_CHANGE, DEVICE_CHANGE) for spans in self._spans.values() for span in spans):
+        if any(is_live(span) for spans in self._spans.values() for span in spans):
             raise EdgebedError("the testbed was changed while it ran")
         said = timeline.runs(predicted)
         found: dict[str, Comparison] = {}

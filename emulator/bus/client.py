@@ -45,6 +45,7 @@ class BusNode:
         self._window: float = welcome["bus"]["window"]
         self._message_deadline: float = welcome["bus"]["message_deadline"]
         self._real_time: bool = welcome["bus"]["real_time"]  # the kernel carries what is sent now, not from earlier
+        self._in_scenario: bool = welcome["bus"]["scenario"]
         known = {name for names in self.peers.values() for name in names}
         self._outgoing = Outgoing(self.name, known, welcome["bus"]["max_message"])
         self._clock = Clock(start["scale"], start["epoch"] - endpoint.hub_ahead.offset, endpoint.host_time)
@@ -129,8 +130,13 @@ class BusNode:
             return computed.result
 
     async def off_clock(self, fn: Callable[[], T]) -> T:
-        result = await self._device.beside(fn)
-        self._settle(self._clock.now())
+        self._say_off_clock(self._reached(), begins=True)
+        try:
+            result = await self._device.beside(fn)
+        finally:
+            now = self._clock.now()
+            self._say_off_clock(now, begins=False)
+        self._settle(now)
         return result
 
     def record(self, metric: str, value: float) -> None:
@@ -180,12 +186,17 @@ class BusNode:
             case _:
                 pass
 
+    def _say_off_clock(self, at: float, *, begins: bool) -> None:
+        """Have a scenario's time stand still meanwhile."""
+        if self._in_scenario:
+            self._endpoint.send(Header(Kind.OFF_CLOCK, sent=at, fields={"begins": begins}))
+
     def _change(self, fields: Mapping[str, Any]) -> None:
         """What this node is from now on, in the words of the hub's welcome."""
         self._window = fields["bus"]["window"]
         self._departed = max(self._departed, fields["at"])
         self._room.set()
-        self._device.update(fields["slowdown"])
+        self._device.update(fields["slowdown"], fields["at"])
 
     def _take(self, header: Header, tensors: dict[str, Array]) -> None:
         span = Span(

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from emulator import cgroup, quota
 from emulator.clock import Clock
-from emulator.device import due
+from emulator.device import due, since
 from emulator.system import lower_this_thread
 
 T = TypeVar("T")
@@ -50,14 +50,14 @@ class Device:
         # Pure-Python work would otherwise keep the event loop from its timers for 5 ms at a time.
         sys.setswitchinterval(0.0005)
 
-    def update(self, slowdown: float) -> None:
-        """Be another device from now on, also for what is being computed or held back."""
-        self._slowdowns.append((self._clock.now(), slowdown))
+    def update(self, slowdown: float, at: float) -> None:
+        """Be another device from the emulated time `at` on, also for what is being computed or held back."""
+        self._slowdowns.append((max(at, self._slowdowns[-1][0]), slowdown))
         self._changed.set()
 
     async def compute(self, fn: Callable[[], T], start: float) -> Computed[T]:
         """The result of `fn()`, not before the device would have it that began at `start`."""
-        self._slowdowns = [self._slowdowns[-1]]  # what was before is over
+        self._slowdowns = since(self._slowdowns, start)
         before = cgroup.throttling() if self._throttled else None
         cpu, result = await asyncio.get_running_loop().run_in_executor(self._worker, _timed, fn)
         mode, throttled = "stretched", None

@@ -15,16 +15,17 @@ from typing import Any
 import zmq
 
 from emulator.bus import wire
+from emulator.bus.changing import Changing
 from emulator.bus.kernel_transit import KernelTransit
 from emulator.bus.socket import Socket, bind
 from emulator.bus.transit import Transit
-from emulator.bus.wire import MAX_HEADER, MAX_NAME, Header, Kind, WireError
-from emulator.change import as_spans, differences, in_force, wanted
+from emulator.bus.wire import MAX_HEADER, Header, Kind, WireError
 from emulator.clock import new_event_loop
-from emulator.errors import EdgebedError, InputError
-from emulator.plan import NodePlan, Plan
+from emulator.errors import EdgebedError
+from emulator.plan import Plan
 from emulator.profiles import CONTROLLER, HUB
 from emulator.system import die_with_parent, host_id, raise_priority
+from emulator.timeline import Span
 
 _CARRIERS: dict[str, type[Transit] | type[KernelTransit]] = {"bus": Transit, "kernel": KernelTransit}
 BEAT_SECONDS = 1.0
@@ -60,14 +61,13 @@ class Hub:
     def __init__(self, plan: Plan, token: str) -> None:
         self._plan = plan
         self._token = token
-        self._nodes: dict[str, NodePlan] = {node.name: node for node in plan.nodes}  # with the changes in force
         self._peers: dict[str, _Peer] = {}
         self._names: dict[bytes, str] = {}
         self._waiting_runs = list(plan.runs)
         self._running = False
         self._run = plan.runs[0].name  # the current one, or the one that comes next
-        self._round = 0  # the latest that any message was of
-        self._transit = _CARRIERS[plan.links](plan, self._forward)
+        self._changing = Changing(plan, self)
+        self._transit = self._new_links()
         self._reported: set[tuple[str, str]] = set()
         self.priority: str | None = None
 
@@ -138,15 +138,18 @@ class Hub:
                 peer.clock_error = wire.seconds(header.fields.get("clock_error", 0.0))
                 self._transit.ended.add(name)
                 complete = self._complete()
-                if complete:
+                if complete and self._running:
                     self._report_unreceived()
-                    if self._running:
-                        self._event("load", HUB, self._transit.load.fields())
+                    self._changing.report_left()
+                    self._event("load", HUB, self._transit.load.fields())
                 self._event(header.kind.value, name, header.fields)
                 if complete:
                     self._go_on()
             case Kind.CHANGE if name == CONTROLLER:
-                self._change(header.fields)
+                self._changing.order(header.fields, over=not self._running and not self._waiting_runs)
+            case Kind.OFF_CLOCK if name != CONTROLLER:
+                if self._running:
+                    self._changing.off_clock(name, self._past(header), begins=bool(header.fields.get("begins")))
             case Kind.FAILED:
                 peer.given_up = True
                 self._event("failed", name, header.fields)
@@ -160,7 +163,7 @@ class Hub:
         reason = None
         if not isinstance(token, str) or not hmac.compare_digest(token.encode(), self._token.encode()):
             reason = "the token is wrong: start nodes with the token of their testbed"
-        elif name != CONTROLLER and name not in self._nodes:
+        elif name != CONTROLLER and name not in self._changing.nodes:
             reason = f"the testbed has no node '{name}'"
         elif known is not None and known.identity != identity:
             reason = f"the name '{name}' is already registered"
@@ -168,7 +171,7 @@ class Hub:
             reason = f"it is already registered as '{other}'"
         if reason is not None:
             self._say(identity, Kind.REFUSED, {"reason": reason})
-            self._report_first("refused", name if name in self._nodes else "an unknown node", reason)
+            self._report_first("refused", name if name in self._changing.nodes else "an unknown node", reason)
             return
         if known is None:
             self._peers[name] = _Peer(identity, time.monotonic())
@@ -182,10 +185,11 @@ class Hub:
             "max_message": self._plan.bus.max_message,
             "silence": self._plan.deadlines.silence,
             "message_deadline": self._plan.deadlines.message,
+            "scenario": bool(self._plan.scenario),
         }
         if name == CONTROLLER:
             return {"bus": bus, "host": host_id(), "priority": self.priority}
-        node = self._nodes[name]
+        node = self._changing.nodes[name]
         return {
             "bus": {**bus, "window": node.link.up.queue, "real_time": self._plan.links == "kernel"},
             "host": host_id(),
@@ -200,84 +204,78 @@ class Hub:
 
     def _complete(self) -> bool:
         """Whether all are ready for the next run; for the first the controller has to be, too."""
-        return all(name in self._peers and self._peers[name].ready for name in (CONTROLLER, *self._nodes))
+        return all(name in self._peers and self._peers[name].ready for name in (CONTROLLER, *self._changing.nodes))
 
     def _report_unreceived(self) -> None:
         """Tell the controller what the run's figures lack."""
         if self._transit.unreceived:
-            reason = (
-                f"{self._transit.unreceived} messages were not received before the run ended: they are in no figure"
-            )
-            self._event("unreceived", "the hub", {"reason": reason})
+            said = f"{self._transit.unreceived} messages were not received before the run ended: they are in no figure"
+            self._event("unreceived", "the hub", {"reason": said})
 
     def _go_on(self) -> None:
         """Start the next run, or tell the nodes that there is none."""
         if self._running:
             self._event("finished", HUB, {"run": self._run})
         self._transit.close()
+        self._changing.end()
         # A run begins at time 0, on empty links.
-        plan = self._plan.model_copy(update={"nodes": [*self._nodes.values()]})
-        self._transit = _CARRIERS[plan.links](plan, self._forward)
+        self._transit = self._new_links()
         self._running = bool(self._waiting_runs)
         if not self._waiting_runs:
-            for name in self._nodes:
+            for name in self._changing.nodes:
                 self._say(self._peers[name].identity, Kind.END)
             return
         run = self._waiting_runs.pop(0)
-        self._run, self._round = run.name, 0
+        self._run = run.name
         clock = {"epoch": self._transit.clock.epoch, "scale": self._transit.clock.scale}
-        for name in self._nodes:
+        for name in self._changing.nodes:
             self._peers[name].ready = False
             start = {"node": self._welcome(name), "run": run.name, "config": run.config, **clock}
             self._say(self._peers[name].identity, Kind.START, start)
         self._event("started", HUB, {"run": run.name, **clock})
-        for node in self._plan.nodes:
-            self._note_change(node, self._nodes[node.name], 0.0)
+        self._changing.begin(run.name, self._transit)
 
-    # -- what changes
+    def _new_links(self) -> Transit | KernelTransit:
+        return _CARRIERS[self._plan.links](self._changing.plan, self._forward, self._changing.horizon)
 
-    def _change(self, fields: dict[str, Any]) -> None:
-        """Give a node another link or device from now on, in this run and those after it."""
-        name, number = str(fields.get("node"))[:MAX_NAME], fields.get("number")
-        try:
-            if name not in self._nodes:
-                raise InputError(f"the testbed has no node '{name}'")
-            if not self._running and not self._waiting_runs:
-                raise InputError("all runs are over")
-            before = self._nodes[name]
-            after = wanted(before, fields, self._plan.core_flops)
-        except InputError as error:
-            self._event("not changed", name, {"number": number, "reason": str(error)})
-            return
-        self._nodes[name] = after
-        at = self._transit.update(name, after.link) if self._running else 0.0
+    # -- who is told of what changes (see `changing`)
+
+    def node(self, name: str, at: float) -> None:
+        """It is another from the emulated time `at` on."""
         if name in self._peers:
             self._say(self._peers[name].identity, Kind.CHANGE, {**self._welcome(name), "at": at})
-        if self._running:  # else the run that comes next begins with it
-            self._note_change(before, after, at)
-        when = {"run": self._run, "round": self._round, "at": at}
-        details = {"details": differences(before, after), **in_force(after)}
-        self._event("changed", name, {"number": number, **when, **details})
 
-    def _note_change(self, before: NodePlan, after: NodePlan, at: float) -> None:
-        """Have the timeline show what is different."""
-        spans = [span.to_fields() for span in as_spans(before, after, self._run, self._round, at)]
+    def timeline(self, spans: list[Span]) -> None:
+        """It is to show these."""
         if spans:
-            self._forward(CONTROLLER, [wire.pack(Header(Kind.TELEMETRY, HUB, fields={"entries": spans}))])
+            fields = {"entries": [span.to_fields() for span in spans]}
+            self._forward(CONTROLLER, [wire.pack(Header(Kind.TELEMETRY, HUB, fields=fields))])
+
+    def controller(self, event: str, node: str, fields: dict[str, Any]) -> None:
+        """It is to hear of this."""
+        self._event(event, node, fields)
 
     # -- what goes through
 
     def _route(self, header: Header, frames: list[zmq.Frame]) -> None:
-        if header.sender not in self._nodes or header.receiver not in self._nodes or header.receiver == header.sender:
+        if (
+            header.sender not in self._changing.nodes
+            or header.receiver not in self._changing.nodes
+            or header.receiver == header.sender
+        ):
             raise WireError(f"{header.sender} has no peer '{header.receiver:.64}'")
         if not self._running or self._peers[header.sender].ready:
             raise WireError(f"{header.sender} sends outside of a run")
+        header.sent = self._past(header)
+        self._changing.heard(header.round, header.sent)
+        self._transit.take(header, frames)
+
+    def _past(self, header: Header) -> float:
+        """When it was sent, in emulated time."""
         error = self._peers[header.sender].clock_error / self._plan.scale
         if not -error <= header.sent <= self._transit.clock.now() + CLOCK_TOLERANCE + error:
             raise WireError(f"{header.sender} sent it at {header.sent:.6g} s, which is not in this run's past")
-        header.sent = max(0.0, header.sent)
-        self._round = max(self._round, header.round)
-        self._transit.take(header, frames)
+        return max(0.0, header.sent)
 
     def _forward(self, name: str, frames: list[Any]) -> None:
         peer = self._peers.get(name)

@@ -18,9 +18,10 @@ import zmq
 from emulator import tc
 from emulator.bus import wire
 from emulator.bus.load import Load
-from emulator.bus.transit import Post
+from emulator.bus.transit import Horizon, Post
 from emulator.bus.wire import Header, Kind, WireError
 from emulator.clock import Clock
+from emulator.in_force import Effect
 from emulator.network import Arrival, Departure, Network
 from emulator.plan import Plan
 from emulator.profiles import LinkProfile
@@ -50,7 +51,7 @@ class _Piece:
 class KernelTransit:
     """What the kernel leaves of the links of `plan`, empty at first; the run's clock starts with them, at 0."""
 
-    def __init__(self, plan: Plan, post: Post) -> None:
+    def __init__(self, plan: Plan, post: Post, _: Horizon = lambda: math.inf) -> None:
         assert plan.kernel is not None, "the kernel has not been probed"
         self.clock = Clock(plan.scale)
         self.ended: set[str] = set()
@@ -119,6 +120,10 @@ class KernelTransit:
         self._tell(self._network.update(now, node, tc.remaining(link, self._kernel)))
         self._pump()
         return now
+
+    def carry_out(self, at: float, effect: Effect) -> float:
+        """The kernel's links change when it is done with it, and not at a time: no scenario has them do so."""
+        raise AssertionError(f"a scenario changes {effect.who} while links are the kernel's")
 
     def _begin(self, header: Header, frames: list[zmq.Frame]) -> _Message:
         broken_off = self._coming.pop(header.sender, None)  # its connection was lost, and the rest with it

@@ -12,6 +12,7 @@ from emulator.bus import wire
 from emulator.bus.load import Load
 from emulator.bus.wire import Header, Kind
 from emulator.clock import Clock
+from emulator.in_force import Effect, carry_out
 from emulator.network import Arrival, Departure
 from emulator.plan import Plan
 from emulator.profiles import LinkProfile
@@ -22,6 +23,8 @@ EARLY_BYTES = 64 * 1024
 
 Post = Callable[[str, list[Any]], None]
 """Sends frames to the node of that name."""
+Horizon = Callable[[], float]
+"""The emulated time that the links may not pass yet: that of a change which is still to be made of them."""
 
 
 @dataclass
@@ -36,12 +39,14 @@ class _Held:
 class Transit:
     """The links of `plan`, empty at first; the run's clock starts with them, at 0."""
 
-    def __init__(self, plan: Plan, post: Post) -> None:
+    def __init__(self, plan: Plan, post: Post, horizon: Horizon = lambda: math.inf) -> None:
         self.clock = Clock(plan.scale)
         self.ended: set[str] = set()
         """The nodes whose program has ended: what comes for them is not received."""
         self.load = Load()
         self._post = post
+        self._horizon = horizon
+        self._reached = 0.0  # what the links have accounted for
         self._keeps_count = {node.name for node in plan.nodes if math.isfinite(node.link.up.queue)}
         self._network = plan.network()
         self._held: dict[int, _Held] = {}
@@ -76,25 +81,43 @@ class Transit:
             self._post(header.receiver, [wire.pack(early), *frames[1:]])
             held.early, held.frames = self._numbered, []
         self._network.send(header.sent, header.sender, header.receiver, header.nbytes, self._numbered)
+        self._reached = max(self._reached, header.sent)
         self._pump()
 
     def update(self, node: str, link: LinkProfile) -> float:
         """Give `node` another link, what is in transit on the one it had included; returns the emulated time of it."""
-        now = self.clock.now()
-        if math.isfinite(link.up.queue):
-            self._keeps_count.add(node)  # and it stays: what was counted has to be credited
+        now = self._now()
+        self._count(node, link)
         self._tell(self._network.update(now, node, link))
         self._pump()
         return now
+
+    def carry_out(self, at: float, effect: Effect) -> float:
+        """Have the links be so from the emulated time `at` on, what is in transit included; returns from when they are:
+        what has been accounted for is over."""
+        self._reached = since = max(at, self._reached)
+        if effect.node is not None:
+            self._count(effect.who, effect.node.link)
+        self._tell(carry_out(self._network, since, effect))
+        self._pump()
+        return since
+
+    def _now(self) -> float:
+        self._reached = max(self._reached, min(self.clock.now(), self._horizon()))
+        return self._reached
+
+    def _count(self, node: str, link: LinkProfile) -> None:
+        if math.isfinite(link.up.queue):
+            self._keeps_count.add(node)  # and it stays: what was counted has to be credited
 
     def _pump(self, expected: float | None = None) -> None:
         """Deliver what is due, and wake again when the next may be; that was `expected` now, by the loop's time."""
         if expected is not None:
             self.load.late(asyncio.get_running_loop().time() - expected)
-        self._tell(self._network.advance(self.clock.now()))
+        self._tell(self._network.advance(self._now()))
         self.close()
         wakeup = self._network.wakeup()
-        if wakeup is not None:
+        if wakeup is not None and wakeup <= self._horizon():  # else the change comes first, which looks again
             # Looked at now and then, the chunks of a large message are not all left to account for when it is due.
             loop = asyncio.get_running_loop()
             when = min(self.clock.host_time(wakeup), loop.time() + ACCOUNT_SECONDS)

@@ -106,9 +106,7 @@ def _cores(experiment: Experiment) -> _Limits:
     """The nodes' CPU limits, and what is to be said about them."""
     assert isinstance(experiment.testbed, Testbed)
     if experiment.compute != "quota":
-        return _Limits(
-            cpu_ceilings({name: device.training for name, device in devices_of(experiment.testbed).items()}), LOOSE
-        )
+        return _Limits(cpu_ceilings({name: device.training for name, device in devices_of(experiment).items()}), LOOSE)
     host = this_host()
     scale = make_plan(experiment, host.core_flops, host.cores).scale
     shares = device_shares(experiment.testbed, host.core_flops)

@@ -31,6 +31,7 @@ from emulator.timeline import Span
 @click.command()
 @click.argument("what", metavar="EXPERIMENT|RUN_DIR", default="demo")
 @click.option("--testbed", metavar="NAME|FILE", help="Of a run: what it would have been like there.")
+@click.option("--scenario", metavar="NAME|FILE", help="Of an experiment: what changes while it runs; none: nothing.")
 @click.option("--algorithm", "algorithms", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
 @click.option("--rounds", type=int, metavar="N", help="Of an experiment.")
 @click.option("--target", metavar="ACCURACY", help="Of a run: until when, such as '80 %'.")
@@ -40,6 +41,7 @@ from emulator.timeline import Span
 def predict(
     what: str,
     testbed: str | None,
+    scenario: str | None,
     algorithms: tuple[str, ...],
     rounds: int | None,
     target: str | None,
@@ -51,8 +53,9 @@ def predict(
     folder = Path(what)
     overrides: dict[str, Any] = {"target_accuracy": target} if target is not None else {}
     if folder.is_dir():
-        if rounds is not None or settings:
-            raise InputError(f"--{'set' if settings else 'rounds'}: {folder} is as it was run")
+        given = {"set": settings or None, "rounds": rounds, "scenario": scenario}
+        if fixed := [option for option, value in given.items() if value is not None]:
+            raise InputError(f"--{fixed[0]}: {folder} is as it was run")
         _of_run(folder, overrides, algorithms, testbed, curves, as_json)
         return
     if curves is not None or target is not None:
@@ -60,6 +63,7 @@ def predict(
     overrides |= {"algorithms": list(algorithms)} if algorithms else {}
     overrides |= {"testbed": testbed} if testbed else {}
     overrides |= {"rounds": rounds} if rounds is not None else {}
+    overrides |= {"scenario": None if scenario == "none" else scenario} if scenario is not None else {}
     overrides |= set_keys(settings)
     prepared = experiments.check(what, overrides)
     host = this_host()

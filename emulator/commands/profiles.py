@@ -8,16 +8,19 @@ from emulator import experiment as experiments
 from emulator import library, trace_models, trace_text, tracefile
 from emulator.document import Document, as_yaml
 from emulator.errors import InputError, nearest
-from emulator.profiles import Experiment, Profile, Testbed
+from emulator.profiles import Experiment, Profile, Scenario, Testbed
 from emulator.units import TIME, UnitError, parse
 
-KEY_OF_KIND = {"programs": "experiments", "nodes": "testbeds", "up": "links", "down": "links", "training": "devices"}
+KEY_OF_KIND = {
+    "programs": "experiments", "scenario": "scenarios", "nodes": "testbeds", "up": "links", "down": "links",
+    "training": "devices",
+}  # fmt: skip
 """A key that only one kind of file has."""
 
 
 @click.group()
 def profiles() -> None:
-    """The devices, links, traces, testbeds and experiments that come with edgebed, and your own."""
+    """The devices, links, traces, testbeds, scenarios and experiments that come with edgebed, and your own."""
 
 
 @profiles.command("list")
@@ -69,6 +72,8 @@ def check(file: Path) -> None:
         library.load_testbed(reference)
     elif model is Experiment:
         experiments.check(reference, {})
+    elif model is Scenario:
+        library.check_scenario(document, file)
     else:
         library.load(model, reference)
     click.echo(f"{file}: a valid {kind.removesuffix('s')} file")

@@ -28,6 +28,7 @@ INVALID = 3
 @click.option("--runtime", type=click.Choice(experiments.RUNTIMES), default=experiments.RUNTIMES[0], show_default=True)
 @click.option("--algorithm", "algorithms", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
 @click.option("--testbed", metavar="NAME|FILE", help="Another testbed than the experiment's.")
+@click.option("--scenario", metavar="NAME|FILE", help="What changes while it runs; none: nothing.")
 @click.option("--rounds", type=int, metavar="N")
 @click.option("--target", metavar="ACCURACY", help="Time is taken until this accuracy is reached, such as '80 %'.")
 @click.option("--seed", type=int, metavar="N")
@@ -41,6 +42,7 @@ def run(
     runtime: str,
     algorithms: tuple[str, ...],
     testbed: str | None,
+    scenario: str | None,
     rounds: int | None,
     target: str | None,
     seed: int | None,
@@ -55,6 +57,8 @@ def run(
     named = [name.strip() for text in algorithms for name in text.split(",")]
     options = {"algorithms": named or None, "testbed": testbed, "rounds": rounds, "seed": seed}
     overrides |= {key: value for key, value in options.items() if value is not None}
+    if scenario is not None:
+        overrides["scenario"] = None if scenario == "none" else scenario
     if target is not None:
         try:
             parse(target, SHARE)

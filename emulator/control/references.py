@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from emulator import library
-from emulator.change import altered, checked
 from emulator.errors import InputError, nearest
+from emulator.figures import altered, checked
 from emulator.profiles import DeviceProfile, LinkProfile, Profile
 
 MODELS: dict[str, type[LinkProfile] | type[DeviceProfile]] = {"links": LinkProfile, "devices": DeviceProfile}

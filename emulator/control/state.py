@@ -3,6 +3,7 @@
 import statistics
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from emulator.bus.controller import Event
 from emulator.control.feed import Feed
@@ -26,6 +27,7 @@ class State:
         self.feed = Feed()
         self.nodes: dict[str, NodePlan] = {node.name: node for node in plan.nodes}
         """As they are now, with the changes in force."""
+        self._own = dict(self.nodes)  # as they are without the scenario's
         self._runtime = runtime
         self._folder = folder
         self._states: dict[str, NodeState] = dict.fromkeys(self.nodes, "expected")
@@ -63,6 +65,7 @@ class State:
             self.history.begin(fields["run"])
             self._accuracies.clear()
             self._states = dict.fromkeys(self.nodes, "running")
+            self.nodes = dict(self._own)
         elif name == "finished":
             self._done.append(fields["run"])
             self._rounds.finish()
@@ -70,9 +73,7 @@ class State:
             if len(self._done) == len(self.plan.runs):
                 self._states = dict.fromkeys(self.nodes, "done")
         elif name == "changed":
-            link = LinkProfile.model_validate(fields["link"])
-            device = DeviceProfile.model_validate(fields["device"])
-            self.nodes[node] = self.nodes[node].model_copy(update={"link": link, "device": device})
+            self._change(node, fields)
         elif name in _STATES and node in self.nodes:
             self._states[node] = _STATES[name]
             if name == "failed":
@@ -82,6 +83,19 @@ class State:
         self.history.event(name, node, fields)
         about = {} if node == HUB else {"node": node}
         self.feed.publish({"event": name, **about, **fields})
+
+    def _change(self, node: str, fields: dict[str, Any]) -> None:
+        if "connected" in fields:
+            self._states[node] = "running" if fields["connected"] else "disconnected"
+        if "link" in fields:
+            before = self.nodes[node]
+            link, device = (
+                model.model_validate(fields[key]) for key, model in (("link", LinkProfile), ("device", DeviceProfile))
+            )
+            self.nodes[node] = before.model_copy(update={"link": link, "device": device})
+            if not fields.get("scenario"):
+                new = {key: one for key, one in (("link", link), ("device", device)) if one != getattr(before, key)}
+                self._own[node] = self._own[node].model_copy(update=new)
 
     # -- what it is asked
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from emulator.profiles import DeviceProfile, LinkProfile
 
-NodeState = Literal["expected", "registered", "ready", "running", "done", "failed", "silent"]
+NodeState = Literal["expected", "registered", "ready", "running", "disconnected", "done", "failed", "silent"]
 
 
 class NodeView(BaseModel):

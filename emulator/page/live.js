@@ -121,7 +121,7 @@ function showNode(node, slowest) {
   made.classList.toggle("slowest", node.name === slowest);
   const state = $(".state", made), traffic = node.traffic_bit_s || {};
   state.textContent = node.state + (node.reason ? `: ${node.reason}` : "");
-  state.classList.toggle("bad", node.state === "failed" || node.state === "silent");
+  state.classList.toggle("bad", ["failed", "silent", "disconnected"].includes(node.state));
   definitions($("dl", made), [
     ["device", node.device.name],
     ["link", node.link.name],

@@ -149,7 +149,7 @@ def _timeline(outcome: Outcome) -> dict[str, Any]:
     servers = outcome.folder.servers
     made = view(outcome.rounds, starts, nodes, servers, outcome.paths)
     made["changes"] = [
-        {"at": round(outcome.moment(span) * MICROSECONDS), "node": span.node, "detail": span.detail}
+        {"at": round(outcome.moment(span)[1] * MICROSECONDS), "node": span.node, "detail": span.detail}
         for span in outcome.changes
     ]
     made["rounds"] = [round(seconds * MICROSECONDS) for seconds in outcome.elapsed.values()]
@@ -183,16 +183,17 @@ def _part(folder: Folder, found: Sequence[Outcome]) -> dict[str, Any]:
         "description": folder.testbed.description,
         "nodes": [_node(node) for node in folder.testbed.nodes],
         "sources": _sources(folder),
-        "changes": [
-            f"{outcome.label}, round {span.round}, {text.seconds(outcome.moment(span))}: {span.node}: {span.detail}"
-            for outcome in found
-            for span in outcome.changes
-        ],
+        "changes": [_changed(outcome, span) for outcome in found for span in outcome.changes],
         "host": _host(host),
         "notes": [*refused, *host.get("notes", ()), *host.get("disturbances", ())],
         "command": f"edgebed run {folder.path / files.EXPERIMENT}{runtime}",
         "experiment": (folder.path / files.EXPERIMENT).read_text(encoding="utf-8"),
     }
+
+
+def _changed(outcome: Outcome, span: Span) -> str:
+    number, moment = outcome.moment(span)
+    return f"{outcome.label}, round {number}, {text.seconds(moment)}: {span.node}: {span.detail}"
 
 
 def _check(check: Check) -> dict[str, Any]:

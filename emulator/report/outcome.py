@@ -1,12 +1,15 @@
 """What one algorithm's run came to, for those who look closer than its summary: each round, each client."""
 
 import math
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 from emulator import timeline
-from emulator.change import DEVICE_CHANGE, LINK_CHANGE
+from emulator.change import STAGES
 from emulator.critical_path import Step, critical_path
 from emulator.errors import InputError
 from emulator.report import result
@@ -14,8 +17,6 @@ from emulator.report.folder import Folder
 from emulator.report.summary import Accuracy, Summary, accuracies_by_round, summarise
 from emulator.timeline import WAIT, Metric, Span
 from emulator.verdict import UNJUDGED
-
-CHANGES = (LINK_CHANGE, DEVICE_CHANGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Outcome:
     accuracies: Mapping[int, Accuracy]
     metrics: Sequence[Metric]
     clients: Sequence[Client]
-    changes: Sequence[Span]  # what a user changed while the run went on
+    changes: Sequence[Span]  # what a user or the scenario changed while the run went on
     predicted: Mapping[str, float] | None  # seconds of a round: mean, median; and `error` of the mean
 
     @property
@@ -51,13 +52,20 @@ class Outcome:
         """The client on which the critical path spent most; None where there is nobody to wait for it."""
         return max(self.clients, key=lambda client: client.critical) if len(self.clients) > 1 else None
 
-    def moment(self, span: Span) -> float:
-        """When a change took effect, in emulated seconds of the rounds: one between two rounds, when the next began."""
-        of_round = self.rounds.get(span.round)
-        if of_round is None:
-            return 0.0 if span.round < 1 else self.summary.emulated
-        since = span.start - min(other.start for other in of_round)
-        return self.elapsed[span.round - 1] + min(max(0.0, since), self.latencies[span.round])
+    def moment(self, span: Span) -> tuple[int, float]:
+        """The round from which a change counts, and when that is in emulated seconds of the rounds: one between two
+        rounds when the next began, one before the first at 0."""
+        number = max(1, bisect_right(self._starts, span.start))
+        since = max(0.0, span.start - self._starts[number - 1])
+        if since >= self.latencies[number] and number < len(self._starts):
+            return number + 1, self.elapsed[number]
+        return number, self.elapsed[number - 1] + min(since, self.latencies[number])
+
+    @cached_property
+    def _starts(self) -> list[float]:
+        """When each round began, in the run's time."""
+        firsts = (min(span.start for span in spans) for spans in self.rounds.values())
+        return list(accumulate(firsts, max))
 
     @property
     def rounds_to_target(self) -> int | None:
@@ -106,7 +114,7 @@ def _outcome(folder: Folder, run: str, label: str) -> Outcome:
         accuracies=accuracies_by_round(metrics),
         metrics=metrics,
         clients=_clients(named, rounds, latencies, paths, folder.servers),
-        changes=[span for span in folder.spans[run] if span.stage in CHANGES],
+        changes=[span for span in folder.spans[run] if span.stage in STAGES],
         predicted=_predicted(fields),
     )
 

@@ -33,6 +33,7 @@ from emulator.runtime.follow import HUB_SECONDS, follow
 from emulator.runtime.kernel_links import KernelLinks, probe
 from emulator.runtime.process import environment
 from emulator.runtime.watch import Observer, Outcome
+from emulator.scenario import largest
 from emulator.system import single_threaded
 from emulator.tc import Kernel
 
@@ -140,6 +141,7 @@ class _Nodes(Containers):
         super().__init__(*where)
         self._plan = plan
         self._bandwidths = bandwidths
+        self._largest = largest({node.name: node.device for node in plan.nodes}, plan.scenario)
         links = {node.name: node.link for node in plan.nodes}
         self.links = None if plan.kernel is None else KernelLinks(links, plan.scale, plan.kernel, self.run_in)
         """Where the kernel limits them."""
@@ -177,7 +179,7 @@ class _Nodes(Containers):
 
     async def start_all(self, address: str, token: str, user: str | None) -> None:
         """Start every node."""
-        throughputs = {node.name: node.device.training for node in self._plan.nodes}
+        throughputs = {name: device.training for name, device in self._largest.items()}
         ceilings = {} if self._plan.compute == "quota" else cpu_ceilings(throughputs)
         await _together(
             self._start(node, address, token, user, ceilings.get(node.name, 1.0)) for node in self._plan.nodes
@@ -185,7 +187,7 @@ class _Nodes(Containers):
 
     async def _start(self, node: NodePlan, address: str, token: str, user: str | None, ceiling: float) -> None:
         limits: dict[str, Any] = {}
-        if (memory := _memory(node.device)) is not None:
+        if (memory := _memory(self._largest[node.name])) is not None:
             limits = {"mem_limit": memory, "memswap_limit": memory}
         if ceiling < 1.0:
             limits |= _cpu(quota.bandwidth(ceiling))

@@ -9,18 +9,22 @@ import gc
 import heapq
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from emulator.bus.frames import Frames
 from emulator.bus.wire import Header
+from emulator.change import as_spans
 from emulator.clock import VirtualEventLoop, World, virtual_clock
 from emulator.cost import Charges, Hardware, Pricing
 from emulator.errors import DeadlineExceeded, EdgebedError, NodeFailure
-from emulator.network import Arrival
+from emulator.in_force import Effect, InForce, carry_out
+from emulator.network import Arrival, Departure
 from emulator.node import Message, Work
 from emulator.plan import NodePlan, Plan, RunPlan
+from emulator.playing import Player
 from emulator.runtime.program import Program, load
 from emulator.runtime.virtual_node import VirtualNode
 from emulator.runtime.watch import Observer, Outcome
@@ -81,6 +85,8 @@ async def _all_runs(
         finished(run.name, time.monotonic() - began)
         if unreceived:
             notes.append(f"{run.name}: {unreceived} messages were not received before the run ended")
+        if world.unplayed:
+            notes.append(f"{run.name}: {world.unplayed} changes of the scenario were not due before the run ended")
 
 
 def _charges(plan: Plan, run: RunPlan) -> Pricing:
@@ -115,7 +121,10 @@ class _World(World):
         self._steps = 0
         self._broken: asyncio.Future[None] = loop.create_future()
         self._pricing = pricing
-        self._hardware = {n.name: Hardware(n.device.training, n.device.memory, n.slowdown) for n in plan.nodes}
+        self._hardware = {node.name: _hardware(node) for node in plan.nodes}
+        self._in_force = InForce(plan)
+        self._player = Player(plan.scenario)
+        self._round = 0
         self._network = plan.network()
         self._nodes: dict[str, VirtualNode] = {}
         self._programs: dict[str, str] = {}
@@ -137,6 +146,7 @@ class _World(World):
         for task, name in tasks.items():
             task.add_done_callback(lambda _, name=name: self._ended.add(name))  # type: ignore[misc]
         over = asyncio.ensure_future(asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION))
+        self._play()
         try:
             waits: list[asyncio.Future[Any]] = [over, self._broken]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -153,9 +163,17 @@ class _World(World):
             await asyncio.gather(*tasks, return_exceptions=True)
         return len(self._transit) + self._missed
 
+    @property
+    def unplayed(self) -> int:
+        """Changes of the scenario that are still to come."""
+        return self._player.left
+
     # -- the nodes' side
 
     def carry(self, header: Header, message: Message) -> None:
+        self._round = max(self._round, header.round)
+        self._player.begin(header.round, header.sent)
+        self._play(header.sent)
         if header.off_clock:
             self._deliver(header, message, None)
             return
@@ -200,16 +218,23 @@ class _World(World):
         self._moment = math.inf if wakeup is None else wakeup
         if self._ends and self._ends[0] < self._moment:
             self._moment = float(self._ends[0])
+        change = self._player.wakeup()
+        if change is not None and change < self._moment:
+            self._moment = change
         return self.clock.host_time(self._moment)
 
     def pass_moment(self) -> None:
         # The loop's own time may be off by rounding, and would then bring the same moment again for ever.
         now = max(self._moment, self.clock.now())
+        self._play(now)
         while self._ends and self._ends[0] <= now:
             end = heapq.heappop(self._ends)
             if not end.felt.done():
                 end.felt.set_result(None)
-        for news in self._network.advance(now):
+        self._tell(self._network.advance(now))
+
+    def _tell(self, happened: Iterable[Arrival | Departure]) -> None:
+        for news in happened:
             if isinstance(news, Arrival):
                 self._deliver(*self._transit.pop(news.token), news.due)
             else:
@@ -230,6 +255,24 @@ class _World(World):
         )  # fmt: skip
         self._nodes[header.receiver].arrive(message, end)
 
+    # -- the scenario
+
+    def _play(self, now: float = 0.0) -> None:
+        """Have those changes made that are due by `now`."""
+        while (wakeup := self._player.wakeup()) is not None and wakeup <= now:
+            for at, change in self._player.take(now):
+                effect = self._in_force.apply(change)
+                if effect is not None:
+                    self._change(at, effect)
+
+    def _change(self, at: float, effect: Effect) -> None:
+        for span in as_spans(effect.who, effect.details, self.run, self._round, at, at):
+            self.note(replace(span, source="modelled"))
+        if effect.node is not None:
+            self._hardware[effect.who] = _hardware(effect.node)
+            self._nodes[effect.who].become(effect.node, at)
+        self._tell(carry_out(self._network, at, effect))
+
     # -- what goes wrong
 
     def _failure(self, name: str, error: BaseException) -> BaseException:
@@ -247,3 +290,7 @@ class _World(World):
         shown = "; ".join(waits[:4]) + (f"; and {len(waits) - 4} more" if len(waits) > 4 else "")
         over = f" ({', '.join(sorted(self._ended)[:4])} ended)" if self._ended else ""
         return f"{self.run}: nobody can go on at {self.clock.now():.6g} s: {shown}{over}"
+
+
+def _hardware(node: NodePlan) -> Hardware:
+    return Hardware(node.device.training, node.device.memory, node.slowdown)

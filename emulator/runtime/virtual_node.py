@@ -12,6 +12,7 @@ from emulator.bus.frames import Frames
 from emulator.bus.outgoing import Outgoing
 from emulator.bus.wire import Header, Kind, WireError
 from emulator.clock import SAME_MOMENT, Clock
+from emulator.device import due, since
 from emulator.errors import DeadlineExceeded
 from emulator.node import Array, Message, Work
 from emulator.plan import NodePlan
@@ -76,6 +77,9 @@ class VirtualNode:
         self._plan = plan
         self._outgoing = Outgoing(self.name, world.known, world.max_message)
         self._device = asyncio.Lock()
+        self._slowdowns = [(0.0, plan.slowdown)]
+        self._computing: asyncio.Future[None] | None = None
+        self._is_another = False  # than it began the run as
         self._settled = 0.0
         self._inbox: dict[tuple[str, str], deque[tuple[int, float, Message]]] = {}
         self._arrived = 0
@@ -137,19 +141,33 @@ class VirtualNode:
     async def compute(self, stage: str, fn: Callable[[], T], work: Work | None = None) -> T:
         async with self._device:
             start = self._reached()
-            end = start + self._world.charge(self._plan, stage, work)
+            self._slowdowns = since(self._slowdowns, start)
+            seconds = self._world.charge(self._plan, stage, work)
+            cpu = seconds / self._plan.slowdown
             result = fn()
-            if end > start:
-                await self._world.until(end)
+            end = await self._until_done(start, seconds, cpu)
             self._settled = max(self._settled, end)
             flops = work.flops if work else None
             self._world.note(
                 Span(
-                    self._world.run, self.round, self.name, stage, start, end,
-                    source="modelled", due=end, mode="modelled", flops=flops,
+                    self._world.run, self.round, self.name, stage, start, end, source="modelled", due=end,
+                    mode="modelled", flops=flops, cpu=cpu if self._is_another else None,
                 )
             )  # fmt: skip
             return result
+
+    async def _until_done(self, start: float, seconds: float, cpu: float) -> float:
+        """Return when the device is done that began at `start`, whatever it becomes in the meantime: that time."""
+        end, known = start + seconds, len(self._slowdowns)
+        while True:
+            if known > 1:
+                end = due(start, cpu, self._slowdowns)
+            if end > start:
+                self._computing = self._world.until(end)
+                await self._computing
+            if len(self._slowdowns) == known:
+                return end
+            known = len(self._slowdowns)
 
     async def off_clock(self, fn: Callable[[], T]) -> T:
         return fn()
@@ -172,6 +190,18 @@ class VirtualNode:
         """The message of that number has left the up link at the emulated `time`."""
         self._waiting -= self._outstanding.pop(number)
         self._departed = time
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def become(self, plan: NodePlan, at: float) -> None:
+        """Be another node from the emulated time `at` on, also for what is being computed or waits for room."""
+        if plan.slowdown != self._plan.slowdown:
+            self._slowdowns.append((at, plan.slowdown))
+            self._is_another = True
+            if self._computing is not None and not self._computing.done():
+                self._computing.set_result(None)  # to look anew when it ends
+        self._plan = plan
+        self._departed = max(self._departed, at)
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
 

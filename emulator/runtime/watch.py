@@ -146,8 +146,10 @@ class Watch:
             case "load":
                 self._hub_busy = max(self._hub_busy, event.fields["busy"])
                 self._hub_lag = max(self._hub_lag, event.fields["lag"])
-            case "changed":
+            case "changed" if not event.fields.get("scenario"):  # which the experiment foresees
                 self._notes += told(event.node, event.fields)
+            case "not changed" if "run" in event.fields:  # by the scenario; what a user is refused, the user hears
+                self._notes.append(f"{event.fields['run']}: {event.fields['reason']}")
             case "refused" | "bad frame" | "unreceived":
                 self._notes.append(f"{event.name} from {event.node}: {event.fields['reason']}")
             case _:

@@ -255,7 +255,7 @@ async def test_after_the_last_run_nothing_can_be_changed() -> None:
 @on_loop
 async def test_a_hub_that_does_not_confirm_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("emulator.bus.controller.CHANGE_SECONDS", 0.1)
-    monkeypatch.setattr("emulator.bus.hub.Hub._change", lambda *_: None)
+    monkeypatch.setattr("emulator.bus.changing.Changing.order", lambda *_, **__: None)
     async with world(make_plan("server", "client")) as bus:
         with pytest.raises(DeadlineExceeded, match=r"the hub has not confirmed the change of client within 0.1 s"):
             await bus.controller.change("client", link=link())

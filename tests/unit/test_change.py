@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
-from emulator.change import DEVICE_CHANGE, LINK_CHANGE, altered, changed, checked, differences, told
+from emulator.change import DEVICE_CHANGE, LINK_CHANGE, changed, differences, told
 from emulator.errors import InputError
+from emulator.figures import altered, checked
 from emulator.plan import NodePlan
 from emulator.profiles import Channel, DeviceProfile, LinkProfile
 

@@ -28,7 +28,7 @@ async def changed_while_held(slowdown: float, change: float) -> tuple[Computed[N
     stage = asyncio.create_task(device.compute(burn, 0.0))
     await asyncio.sleep(5 * CPU)
     at = clock.now()
-    device.update(change)
+    device.update(change, at)
     done = await stage
     device.close()
     return done, at

@@ -49,6 +49,32 @@ def span(number: int, stage: str = "client_forward", start: float = 0.0, **field
     return Span("psl", number, "client-1", stage, start, start + 1, **fields)
 
 
+def test_a_scenario_shows_in_the_state_of_nodes_and_is_over_with_its_run(state: State) -> None:
+    state.event(Event("started", HUB, {"run": "gapsl"}))
+    when = {"run": "gapsl", "round": 3, "at": 1.5, "scenario": True}
+    own, other = state.node("client-1").link, state.node("client-2").link
+    narrow = {"link": other.model_dump(mode="json"), "device": state.node("client-1").device.model_dump(mode="json")}
+    details = {"link_change": "wide -> narrow"}
+    state.event(Event("changed", "client-1", {**when, "details": details, **narrow}))
+    lost = {**when, "details": {"connection_change": "disconnected"}, "connected": False}
+    state.event(Event("changed", "client-1", lost))
+    assert (state.node("client-1").state, state.node("client-1").link) == ("disconnected", other)
+    state.event(Event("changed", "client-1", {**lost, "connected": True}))
+    assert state.node("client-1").state == "running"
+    parted = {**when, "details": {"partition_change": "partition client-1 | server"}}
+    state.event(Event("changed", HUB, parted))
+    says = [one["says"] for one in state.history.happened()]
+    assert says[1:] == [
+        "client-1: link wide -> narrow at 1.500 s of gapsl, round 3",
+        "client-1: disconnected at 1.500 s of gapsl, round 3",
+        "client-1: disconnected at 1.500 s of gapsl, round 3",
+        "hub: partition client-1 | server at 1.500 s of gapsl, round 3",
+    ]
+    state.event(Event("finished", HUB, {"run": "gapsl"}))
+    state.event(Event("started", HUB, {"run": "psl"}))
+    assert (state.node("client-1").state, state.node("client-1").link) == ("running", own)
+
+
 def run_two_rounds(state: State) -> None:
     state.event(Event("started", HUB, {"run": "psl"}))
     for number, start in ((1, 10.0), (2, 20.0)):

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator import library, tc
-from emulator.change import altered, checked, differences, scaled, wanted
+from emulator.change import differences, wanted
 from emulator.document import as_yaml
 from emulator.errors import InputError
+from emulator.figures import altered, checked, scaled
+from emulator.happening import Factors
 from emulator.plan import NodePlan, Plan, make_plan
 from emulator.profiles import Channel, DeviceProfile, LinkProfile, Testbed, TraceProfile
 from emulator.trace import Trace, mean_rate, of_channel, said, spread
@@ -252,12 +254,13 @@ def test_a_rate_takes_the_place_of_a_trace_and_a_trace_that_of_a_rate() -> None:
 
 @pytest.mark.parametrize("words", [{}, {"rate": "3 Mbit/s"}, {"offset": "1.5 s"}])
 def test_a_link_is_scaled_whatever_says_how_fast_it_is(words: dict[str, str]) -> None:
-    before = channel(trace=INLINE, **words)
-    after = scaled(before, 0.5)
+    traced = link(trace=INLINE, **words)
+    before, after = traced.up, scaled(traced, traced, Factors(up=0.5)).up
     assert (after.offset, after.rate) == (before.offset, before.rate / 2)
     for at in (0.0, 1.0, 2.5, 9.0, 11.0):
         assert of_channel(after).rate(at) == of_channel(before).rate(at) / 2  # type: ignore[union-attr]
-    assert scaled(channel(rate="1 Mbit/s", delay="5 ms"), 0.25) == channel(rate="250 kbit/s", delay="5 ms")
+    constant = link(rate="1 Mbit/s", delay="5 ms")
+    assert scaled(constant, constant, Factors(up=0.25)).up == channel(rate="250 kbit/s", delay="5 ms")
 
 
 def node(profile: LinkProfile) -> NodePlan:
