@@ -58,12 +58,19 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, stuck: Callable[[], str] = lambda: "no task can go on") -> None:
         self._virtual_now = 0.0
+        self._last: list[asyncio.Future[None]] = []  # who goes on when all else of this moment is over
         super().__init__(_Jump(self._jump))
         self.stuck = stuck
 
     def time(self) -> float:
         """Seconds since the loop was made."""
         return self._virtual_now
+
+    async def moment_over(self) -> None:
+        """Return, still at this moment, when nothing else happens at it."""
+        over: asyncio.Future[None] = self.create_future()
+        self._last.append(over)
+        await over
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Callable[..., T], *args: Any
@@ -77,6 +84,12 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         return future
 
     def _jump(self, seconds: float | None) -> None:
+        if self._last:
+            last, self._last = self._last, []
+            for over in last:
+                if not over.done():
+                    over.set_result(None)
+            return
         if seconds is None:
             raise Deadlock(self.stuck())
         self._virtual_now += seconds
