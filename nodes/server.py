@@ -42,7 +42,7 @@ async def main(node: "Node") -> None:
         if losses:
             node.record("loss", fmean(losses))
         if evaluate:
-            states = [message.tensors for message in done if message.tensors]
+            states = {place: message.tensors for place, message in enumerate(done) if message.tensors}
             metrics = await node.off_clock(partial(server.training.evaluate, round, states))
             for metric, value in metrics.items():
                 node.record(metric, value)
@@ -139,7 +139,7 @@ async def _train(node: "Node", server: _Server, round: int, evaluate: bool) -> l
         await _send_all(node, group, "downlink", answers)
 
     if average:
-        states = [(await node.receive("model_up", client)).tensors for client in clients]
+        states = {place: (await node.receive("model_up", client)).tensors for place, client in enumerate(clients)}
         state = await node.compute("aggregate", partial(training.average, states), server.average_work)
         await _send_all(node, clients, "model_down", [state] * len(clients))
     return losses

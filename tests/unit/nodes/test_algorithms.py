@@ -234,7 +234,7 @@ def test_sfl_weighs_clients_by_their_samples():
     method = algorithm("sfl", clients=2)
     method.samples = [300, 100]
     states = [{"weight": np.full((2, 2), value, dtype=np.float32)} for value in (1.0, 5.0)]
-    averaged = method.average(states)["weight"]
+    averaged = method.average(dict(enumerate(states)))["weight"]
     assert averaged.dtype == np.float32
     assert averaged == pytest.approx(np.full((2, 2), 2.0))
 
@@ -254,7 +254,7 @@ def test_sfl_v1_trains_each_clients_server_side_model_on_that_client_alone():
 
     method.samples = [1, 1, 2]
     state = {"weight": np.zeros(1, dtype=np.float32)}
-    method.average([state] * 3)
+    method.average(dict.fromkeys(range(3), state))
     expected = [(a + b + 2 * c) / 4 for a, b, c in zip(*alone, strict=True)]
     for model in method.models():
         assert_same(list(model.parameters()), expected)
