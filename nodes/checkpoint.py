@@ -16,7 +16,8 @@ from nodes.state import State
 def write(path: Path, round: int, servers: Sequence[State], clients: Mapping[int, State]) -> None:
     """Replace the file at `path` in one step: it is there complete, or as it was.
 
-    `servers`: one server-side model, or one for each client. `clients`: those that are there, by place. Raises OSError where the file system refuses.
+    `servers`: one server-side model, or one for each client. `clients`: those that are there,
+    by place. Raises OSError where the file system refuses.
     """
     arrays: dict[str, NDArray[np.generic]] = {"round": np.array(round)}
     names = ["server"] if len(servers) == 1 else [f"server-{k}" for k in range(len(servers))]

@@ -74,9 +74,9 @@ class Training:
         """
         models, places = self._algorithm.models(), [*states]
         if self._checkpoint is not None:
-            servers = [take(model) for model in dict.fromkeys(models)]
-            if _finite([*servers, *states.values()]):  # what is lost must not take the place of what was kept
-                checkpoint.write(self._checkpoint, round, servers, states)
+            kept = [take(model) for model in dict.fromkeys(models)]
+            if _finite([*kept, *states.values()]):  # what is lost must not take the place of what was kept
+                checkpoint.write(self._checkpoint, round, kept, states)
                 self._kept = round
         mixes = self._mixes if self._algorithm.one_client_model else self._mixes[places]
         servers = [models[place] for place in places]

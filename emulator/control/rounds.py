@@ -24,15 +24,13 @@ class _Round:
     def counted(self) -> Iterator[dict[str, Any]]:
         """Its spans; nodes hand them in when they like, so who was left out may be known last."""
         for span in self.spans:
-            if not any(span["end"] > self.left.get(node, math.inf) for node in (span["node"], span.get("peer"))):
+            if not any(span["end"] > self.left.get(node, math.inf) for node in (span["node"], span.get("peer", ""))):
                 yield span
 
     @property
     def latency(self) -> float:
-        counted = list(self.counted())
-        if not counted:
-            return 0.0
-        return max(span["end"] for span in counted) - min(span["start"] for span in counted)
+        times = [(float(span["start"]), float(span["end"])) for span in self.counted()]
+        return max(end for _, end in times) - min(start for start, _ in times) if times else 0.0
 
 
 class Rounds:
