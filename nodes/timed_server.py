@@ -10,6 +10,7 @@ from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from emulator import Deadline
 from emulator.errors import DeadlineExceeded
 from nodes.chain import Order
 from nodes.config import Participation
@@ -17,7 +18,7 @@ from nodes.participation import Attendance
 from nodes.prepared import Server
 
 if TYPE_CHECKING:
-    from emulator import Deadline, Message, Node
+    from emulator import Message, Node
     from emulator.node import Array
 
 
@@ -31,6 +32,8 @@ class Rounds(ABC):
         self.losses: list[float] = []
         self._awaited: tuple[str, Collection[str]] = ("", ())
         self._came: dict[str, Mapping[str, Array]] = {}
+        self._acted = node.deadline(0.0)
+        """When the server last did anything but wait."""
 
     @abstractmethod
     async def train(self, round: int) -> int:
@@ -65,9 +68,15 @@ class Rounds(ABC):
 
     # -- what the rounds are made of
 
-    def deadline(self) -> "Deadline":
+    def deadline(self) -> Deadline:
         """Until when to wait from now on."""
         return self.node.deadline(self.rules.deadline)
+
+    def waited(self, by: Deadline | None = None) -> None:
+        """Note that the server has only waited since it last did anything, until that deadline or now."""
+        since = self._acted.since
+        self.node.waited(Deadline(since, since if by is None else by.at))
+        self._acted = self.node.deadline(0.0)
 
     async def begin(self, orders: Sequence[tuple[str, Order]], others: Iterable[str] = ()) -> list[int]:
         """Tell clients that this round has begun, or goes on, and what to do in it; `others` that it has begun.
@@ -80,9 +89,10 @@ class Rounds(ABC):
         numbers = [self.attendance.order(client) for client, _ in orders]
         for client, own in of_client.items():
             await self.node.send(client, "begin", {"orders": own}, off_clock=True)
+        self._acted = self.node.deadline(0.0)
         return numbers
 
-    async def until(self, enough: Callable[[], bool], by: "Deadline | None" = None) -> bool:
+    async def until(self, enough: Callable[[], bool], by: Deadline | None = None) -> bool:
         """Take what comes until it is enough; whether it was, by that deadline.
 
         Raises DeadlineExceeded, naming who is not free, where there is none but the experiment's.
@@ -97,7 +107,7 @@ class Rounds(ABC):
                 raise DeadlineExceeded(f"{error}: waiting for {missing} (participation.at_least)") from None
         return True
 
-    async def finished(self, clients: Collection[str], by: "Deadline") -> bool:
+    async def finished(self, clients: Collection[str], by: Deadline) -> bool:
         """Wait until these clients have done or given up all they were told to do; whether they have by then."""
         waiting = [*clients]
 
@@ -109,13 +119,13 @@ class Rounds(ABC):
         return await self.until(enough, by)
 
     async def collect(
-        self, kind: str, clients: Sequence[str], by: "Deadline", at_least: int
+        self, kind: str, clients: Sequence[str], by: Deadline, at_least: int
     ) -> dict[str, "Mapping[str, Array]"]:
         """What clients send of that kind by the deadline, or later until there are `at_least`; in the given order."""
         self._awaited, self._came = (kind, clients), {}
         if not await self.until(lambda: len(self._came) == len(clients), by):
             if len(self._came) >= at_least:
-                self.node.waited(by)
+                self.waited(by)
             else:
                 await self.until(lambda: len(self._came) >= at_least)
         self._awaited = ("", ())
@@ -136,6 +146,7 @@ class Rounds(ABC):
         """Send to all at once: where a sender has to wait for one client's link, the others do not."""
         sent = (self.node.send(client, kind, tensors=own) for client, own in zip(clients, tensors, strict=True))
         await asyncio.gather(*sent)
+        self._acted = self.node.deadline(0.0)
 
     async def drop(self, clients: Iterable[str]) -> None:
         """Tell clients that what they wait for will not come."""
@@ -151,9 +162,14 @@ class Rounds(ABC):
 
     async def _until_enough_are_free(self, round: int) -> None:
         """Wait, as part of this round, until as many batches of the next can be had as it takes at least."""
-        since, slots = self.node.deadline(0.0), self.slots(round)
-        await self.until(lambda: sum(map(self.attendance.is_free, slots)) >= self.rules.at_least)
-        self.node.waited(since)
+        slots = self.slots(round)
+
+        def enough() -> bool:
+            return sum(map(self.attendance.is_free, slots)) >= self.rules.at_least
+
+        if not enough():
+            await self.until(enough)
+            self.waited()
 
     async def _evaluate(self, round: int) -> None:
         shown = [*self.tested()]

@@ -28,7 +28,7 @@ class Together(Rounds):
         left = await self._average([*uploads]) if average else [*uploads]
         by = self.deadline()
         if not await self.finished(left, by):
-            self.node.waited(by)
+            self.waited(by)
             for client in left:
                 if not self.attendance.has_finished(client):
                     self.node.leave_out(client)

@@ -75,7 +75,7 @@ class InTurns(Rounds):
         await self.step(round, uploads)
         by = self.deadline()
         if not await self.until(lambda: self.attendance.has_finished(client, number), by):
-            self.node.waited(by)
+            self.waited(by)
             await self._fail(client)
             return 1, False
         self._chain.trained(client)
@@ -87,7 +87,7 @@ class InTurns(Rounds):
         if await self.until(lambda: self.attendance.has_finished(taker, number), by):
             self._chain.took(giver, taker)
         else:
-            self.node.waited(by)
+            self.waited(by)
             await self._fail(taker)
 
     async def _fail(self, late: str) -> None:
@@ -98,7 +98,7 @@ class InTurns(Rounds):
         await self.drop(waiting)
         by, others = self.deadline(), [one for one in waiting if one != late]
         if not await self.finished(others, by):
-            self.node.waited(by)
+            self.waited(by)
             for client in others:
                 if not self.attendance.has_finished(client):
                     self.node.leave_out(client)
