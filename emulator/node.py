@@ -12,6 +12,9 @@ if TYPE_CHECKING:  # the first process of a container, small as it must be, impo
     import numpy as np
 
 T = TypeVar("T")
+GONE = "gone"
+"""The kind of the message that is received from a peer, instead of any other, when it has ended for good and the run
+goes on: see `dispensable` in `emulator.runtime.program`."""
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 

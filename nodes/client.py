@@ -10,13 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nodes import prepared, timed_client
-from nodes.config import Settings, check, prepare, read, sizes, subject, synchronous
+from nodes.config import Settings, check, dispensable, prepare, read, sizes, subject, synchronous
 from nodes.prepared import Client
 
 if TYPE_CHECKING:
     from emulator import Message, Node
 
-__all__ = ["Settings", "check", "main", "prepare", "sizes", "subject", "synchronous"]
+__all__ = ["Settings", "check", "dispensable", "main", "prepare", "sizes", "subject", "synchronous"]
 
 
 async def main(node: "Node") -> None:

@@ -287,5 +287,10 @@ def synchronous(config: Mapping[str, Any]) -> bool:
     return settings.algorithm in Algorithms.model_fields and settings.workload.participation is None
 
 
+def dispensable(config: Mapping[str, Any]) -> bool:
+    """Whether a run goes on when a client dies: where late ones are left out, it is the latest of them."""
+    return read(config).workload.participation is not None
+
+
 def _text(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))

@@ -26,6 +26,8 @@ In vanilla split learning D holds for each turn: for the upload, from the end of
 pass. A client that cannot take part is skipped; so is one that is late in its turn, and the model goes on from where it
 was before that turn (see nodes/chain.py). What a client learns on its own side after it was left out is lost there.
 
+A client whose process or container dies is late for ever. When none is left, the run ends.
+
 A client that is absent when models are evaluated is left out of the evaluation; `evaluated` counts the others. The
 metrics `participants` and `lost_rounds` count, for each round, the batches that entered the server-side model, and the
 clients' that did not.
@@ -59,6 +61,7 @@ class Attendance:
 
     def __init__(self, clients: Sequence[str]) -> None:
         self._accounts = {client: _Account() for client in clients}
+        self._gone: set[str] = set()
 
     def order(self, client: str) -> int:
         """The client is told to do one thing more; gives the number of that thing."""
@@ -84,14 +87,30 @@ class Attendance:
         self._accounts[giver].handed[taker] -= 1
         self._accounts[taker].coming[giver] -= 1
 
+    def gone(self, client: str) -> None:
+        """The client is gone for good, and so is what was on its way to it. Nobody waits for it to finish."""
+        self._gone.add(client)
+        for account in self._accounts.values():
+            account.handed.pop(client, None)
+
+    def is_gone(self, client: str) -> bool:
+        """Whether it will never take part again."""
+        return client in self._gone
+
+    def number_gone(self, clients: Collection[str]) -> int:
+        """How many of these are gone for good."""
+        return sum(client in clients for client in self._gone)
+
     def has_finished(self, client: str, number: int | None = None) -> bool:
         """Whether it has finished that thing, or all that it was told to do."""
         account = self._accounts[client]
-        return account.finished >= (account.ordered if number is None else number)
+        return client in self._gone or account.finished >= (account.ordered if number is None else number)
 
     def is_free(self, client: str) -> bool:
         """Whether it can take part: it has finished, and nothing that it sent, nor a model sent to it, is under way."""
         account = self._accounts[client]
+        if client in self._gone:
+            return False
         return self.has_finished(client) and account.arrived == account.sent and not any(account.coming.values())
 
     @property

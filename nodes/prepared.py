@@ -53,9 +53,10 @@ class Client:
 
 
 def server(settings: Settings, ready: Sequence[Mapping[str, Any]]) -> Server:
-    """The server's half, from what each client said when it was ready."""
-    samples = [int(fields["samples"]) for fields in ready]
-    made = Server(settings, samples, _training(settings, samples, [fields["labels"] for fields in ready]))
+    """The server's half, from what each client said when it was ready; one that said nothing holds nothing."""
+    samples = [int(fields.get("samples", 0)) for fields in ready]
+    none = [0] * settings.workload.classes
+    made = Server(settings, samples, _training(settings, samples, [fields.get("labels", none) for fields in ready]))
     fewest = len(ready) if settings.workload.participation is None or len(ready) > COUNTED_AHEAD else 1
     for clients in range(fewest, len(ready) + 1):
         made.step_work(clients)

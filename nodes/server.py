@@ -13,6 +13,7 @@ from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from emulator.node import GONE
 from nodes import prepared, timed_server
 from nodes.config import Settings, check, prepare, read, sizes, subject, synchronous
 from nodes.prepared import Server
@@ -31,10 +32,11 @@ async def main(node: "Node") -> None:
     """
     settings = read(node.config)
     clients = node.peers["client"]
-    ready = [(await node.receive("ready", client)).fields for client in clients]
-    server = await node.off_clock(lambda: prepared.server(settings, ready))
-    if settings.workload.participation is not None:
-        await timed_server.train(node, server, settings.workload.participation)
+    rules = settings.workload.participation
+    said = [await node.receive(None if rules else "ready", client) for client in clients]
+    server = await node.off_clock(lambda: prepared.server(settings, [message.fields for message in said]))
+    if rules is not None:
+        await timed_server.train(node, server, rules, [message.sender for message in said if message.kind == GONE])
         return
 
     for round in range(1, settings.rounds + 1):

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from emulator import Deadline
-from emulator.errors import DeadlineExceeded
+from emulator.errors import DeadlineExceeded, NodeFailure
 from nodes.chain import Order
 from nodes.config import Participation
 from nodes.participation import Attendance
@@ -123,11 +123,20 @@ class Rounds(ABC):
     ) -> dict[str, "Mapping[str, Array]"]:
         """What clients send of that kind by the deadline, or later until there are `at_least`; in the given order."""
         self._awaited, self._came = (kind, clients), {}
-        if not await self.until(lambda: len(self._came) == len(clients), by):
+
+        def complete() -> bool:
+            missing = len(clients) - len(self._came)
+            return not missing or missing == self.attendance.number_gone(
+                [one for one in clients if one not in self._came]
+            )
+
+        if not await self.until(complete, by):
             if len(self._came) >= at_least:
                 self.waited(by)
             else:
-                await self.until(lambda: len(self._came) >= at_least)
+                await self.until(lambda: len(self._came) >= at_least or complete())
+        elif len(self._came) < len(clients):
+            self.waited()
         self._awaited = ("", ())
         return {client: self._came[client] for client in clients if client in self._came}
 
@@ -153,6 +162,12 @@ class Rounds(ABC):
         for client in clients:
             await self.node.send(client, "drop", off_clock=True)
 
+    def go_without(self, client: str) -> None:
+        """It is gone for good. Raises NodeFailure when it was the last."""
+        self.attendance.gone(client)
+        if all(map(self.attendance.is_gone, self.clients)):
+            raise NodeFailure(f"{self.node.name}: all clients are gone: there is nobody to train with")
+
     # -- between them
 
     async def _catch_up(self) -> None:
@@ -165,7 +180,8 @@ class Rounds(ABC):
         slots = self.slots(round)
 
         def enough() -> bool:
-            return sum(map(self.attendance.is_free, slots)) >= self.rules.at_least
+            there = [client for client in slots if not self.attendance.is_gone(client)]
+            return sum(map(self.attendance.is_free, there)) >= min(self.rules.at_least, len(there))
 
         if not enough():
             await self.until(enough)
@@ -176,8 +192,8 @@ class Rounds(ABC):
         for client in shown:
             await self.node.send(client, "show", off_clock=True)
         self._awaited, self._came = ("shown", shown), {}
-        await self.until(lambda: len(self._came) == len(shown))
-        states = {self.clients.index(client): self._came[client] for client in shown}
+        await self.until(lambda: all(client in self._came or self.attendance.is_gone(client) for client in shown))
+        states = {self.clients.index(client): self._came[client] for client in shown if client in self._came}
         if states:
             metrics = await self.node.off_clock(partial(self.server.training.evaluate, round, states))
             for metric, value in ({**metrics, "evaluated": len(states)} if metrics else {}).items():
@@ -193,13 +209,15 @@ class Rounds(ABC):
                 self.attendance.took(fields["giver"], sender)
             case "uplink" | "model_up":
                 self.attendance.arrived(sender)
+            case "gone":
+                self.go_without(sender)
         kind, clients = self._awaited
         if message.kind == kind and sender in clients:
             self._came[sender] = message.tensors
 
 
-async def train(node: "Node", server: Server, rules: Participation) -> None:
-    """All rounds of the algorithm, with whoever is in time.
+async def train(node: "Node", server: Server, rules: Participation, gone: Iterable[str] = ()) -> None:
+    """All rounds of the algorithm, with whoever is in time; `gone`: who was never there.
 
     Raises FloatingPointError, naming round and client, when a loss is no longer a number; DeadlineExceeded when fewer
     clients than `at_least` come back within the experiment's message deadline.
@@ -208,4 +226,7 @@ async def train(node: "Node", server: Server, rules: Participation) -> None:
     from nodes.timed_turns import InTurns
 
     in_turns = server.settings.options.turns(1, server.samples, server.settings.workload.batch_size) is not None
-    await (InTurns if in_turns else Together)(node, server, rules).run()
+    rounds = (InTurns if in_turns else Together)(node, server, rules)
+    for client in gone:
+        rounds.go_without(client)
+    await rounds.run()

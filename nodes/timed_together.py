@@ -23,7 +23,8 @@ class Together(Rounds):
 
         uploads = await self.collect("uplink", there, by, self.rules.at_least)
         await self._leave_out([client for client in there if client not in uploads])
-        await self.step(round, uploads)
+        if uploads:
+            await self.step(round, uploads)
 
         left = await self._average([*uploads]) if average else [*uploads]
         by = self.deadline()

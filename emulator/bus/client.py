@@ -15,7 +15,7 @@ from emulator.bus.parts import Assembly
 from emulator.bus.wire import Header, Kind, WireError
 from emulator.clock import SAME_MOMENT, Clock
 from emulator.errors import DeadlineExceeded, InputError
-from emulator.node import Array, Deadline, Message, Work
+from emulator.node import GONE, Array, Deadline, Message, Work
 from emulator.timeline import LEFT_OUT, WAIT, Metric, Span
 from emulator.units import SIZE, show
 
@@ -218,6 +218,9 @@ class BusNode:
                 self._room.set()
             case Kind.CHANGE:
                 self._change(header.fields)
+            case Kind.GONE:
+                self._inbox.append((self._clock.now(), Message(header.fields["node"], GONE, self.round, {}, {})))
+                self._arrived.set()
             case _:
                 pass
 

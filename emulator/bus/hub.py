@@ -68,6 +68,7 @@ class Hub:
         self._run = plan.runs[0].name  # the current one, or the one that comes next
         self._round = 0  # the latest that any message was of
         self._transit = _CARRIERS[plan.links](plan, self._forward)
+        self._gone: set[str] = set()  # nodes that have ended before the runs are over
         self._reported: set[tuple[str, str]] = set()
         self.priority: str | None = None
 
@@ -142,6 +143,8 @@ class Hub:
                 self._event(header.kind.value, name, header.fields)
                 if complete:
                     self._go_on()
+            case Kind.GONE if name == CONTROLLER:
+                self._go_without(str(header.fields.get("node"))[:MAX_NAME])
             case Kind.CHANGE if name == CONTROLLER:
                 self._change(header.fields)
             case Kind.FAILED:
@@ -197,7 +200,27 @@ class Hub:
 
     def _complete(self) -> bool:
         """Whether all are ready for the next run; for the first the controller has to be, too."""
-        return all(name in self._peers and self._peers[name].ready for name in (CONTROLLER, *self._nodes))
+        return all(name in self._peers and self._peers[name].ready for name in (CONTROLLER, *self._there()))
+
+    def _there(self) -> list[str]:
+        """The nodes that have not ended before their time."""
+        return [name for name in self._nodes if name not in self._gone]
+
+    def _go_without(self, name: str) -> None:
+        """Wait for a node no longer, send it nothing more, and tell the others."""
+        if name not in self._nodes or name in self._gone:
+            return
+        self._gone.add(name)
+        self._transit.ended.add(name)
+        if name in self._peers:
+            self._peers[name].given_up = True
+            self._peers[name].unsent.clear()
+        for other in self._there():
+            if other in self._peers:
+                self._say(self._peers[other].identity, Kind.GONE, {"node": name})
+        if self._running and self._complete():
+            self._report_unreceived()
+            self._go_on()
 
     def _report_unreceived(self) -> None:
         """Tell the controller what the run's figures lack."""
@@ -217,16 +240,19 @@ class Hub:
         self._transit = _CARRIERS[plan.links](plan, self._forward)
         self._running = bool(self._waiting_runs)
         if not self._waiting_runs:
-            for name in self._nodes:
+            for name in self._there():
                 self._say(self._peers[name].identity, Kind.END)
             return
         run = self._waiting_runs.pop(0)
         self._run, self._round = run.name, 0
         clock = {"epoch": self._transit.clock.epoch, "scale": self._transit.clock.scale}
-        for name in self._nodes:
+        self._transit.ended.update(self._gone)
+        for name in self._there():
             self._peers[name].ready = False
             start = {"node": self._welcome(name), "run": run.name, "config": run.config, **clock}
             self._say(self._peers[name].identity, Kind.START, start)
+            for gone in sorted(self._gone):
+                self._say(self._peers[name].identity, Kind.GONE, {"node": gone})
         self._event("started", HUB, {"run": run.name, **clock})
         for node in self._plan.nodes:
             self._note_change(node, self._nodes[node.name], 0.0)
@@ -283,7 +309,10 @@ class Hub:
 
     def _send(self, identity: bytes, frames: list[Any]) -> None:
         """Send now or, to a node whose connection is broken, as soon as it is heard again."""
-        peer = self._peers.get(self._names.get(identity, ""))
+        name = self._names.get(identity, "")
+        if name in self._gone:
+            return
+        peer = self._peers.get(name)
         waits = peer is not None and bool(peer.unsent)
         if (waits or not self._socket.send([identity, *frames])) and peer is not None:
             peer.unsent.append(frames)

@@ -37,7 +37,8 @@ class Kind(StrEnum):
 
     A large message reaches its receiver as `EARLY`, while the links have it in transit, and counts from its `RELEASE`.
     Where a link takes real time, a large message goes as its `HEAD` and then in `PART`s (see `parts`).
-    A `CHANGE` asks the hub for another link or device of a node, and tells that node.
+    A `CHANGE` asks the hub for another link or device of a node, and tells that node. `GONE` tells the hub, and all
+    others, that a node has ended for good and the run goes on without it.
     """
 
     DATA = "data"
@@ -58,6 +59,7 @@ class Kind(StrEnum):
     FAILED = "failed"
     EVENT = "event"
     CHANGE = "change"
+    GONE = "gone"
 
 
 _KINDS = {kind.value for kind in Kind}

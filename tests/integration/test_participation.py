@@ -98,3 +98,33 @@ def test_a_paused_process_is_late_and_comes_back(tmp_path: Path) -> None:
     assert len(counts) == 60
     assert 1 <= sum(counts) < 50
     assert counts[-1] == 0  # back long since
+
+
+def test_a_process_that_dies_is_lost_for_good_and_ends_no_run(tmp_path: Path) -> None:
+    path = write(tmp_path, ["psl", "sl"], 40, {"deadline": "500 ms"})
+    command = Command("run", path, "--out", tmp_path / "died", cwd=tmp_path)
+    timeline = tmp_path / "died" / "timeline.jsonl"
+    command.wait_for(lambda: timeline.exists() and '"round":5' in timeline.read_text(), "round 5")
+    command.processes()["client-2"].kill()
+    done = command.finish()
+    assert done.status in (0, 3), done.err
+    assert "client-2 died: killed by SIGKILL" in done.out + done.err
+    counts = lost(tmp_path / "died")
+    assert [len(of_run) for of_run in counts.values()] == [40, 40]
+    assert counts["psl"][-1] == 1
+    assert counts["sl"] == [1] * 40
+    assert read_result(tmp_path / "died")["algorithms"]["sl"]["accuracy"] is not None
+
+
+def test_without_a_deadline_a_process_that_dies_ends_the_run(tmp_path: Path) -> None:
+    path = write(tmp_path, ["psl"], 40, {"deadline": "500 ms"})
+    content = yaml.safe_load(path.read_text())
+    del content["workload"]["participation"]
+    path.write_text(yaml.safe_dump(content))
+    command = Command("run", path, "--out", tmp_path / "died", cwd=tmp_path)
+    timeline = tmp_path / "died" / "timeline.jsonl"
+    command.wait_for(lambda: timeline.exists() and '"round":5' in timeline.read_text(), "round 5")
+    command.processes()["client-2"].kill()
+    done = command.finish()
+    assert done.status == 1
+    assert "client-2 died: killed by SIGKILL" in done.err
