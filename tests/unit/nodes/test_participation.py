@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from workloads import config
 
 from nodes.chain import Chain, plan
-from nodes.config import check, read, sizes, synchronous
+from nodes.config import check, dispensable, read, sizes, synchronous
 from nodes.participation import Attendance
 
 
@@ -61,6 +61,27 @@ def test_a_model_that_is_there_before_its_giver_has_said_so_comes_out_even():
     books.took("a", "b")
     books.report("a", finished=1, sent=0, gave=["b"])
     assert books.free == ["a", "b"]
+
+
+def test_whoever_is_gone_is_waited_for_no_longer_and_never_free():
+    books = Attendance(["a", "b", "c"])
+    books.order("b")
+    books.gone("b")
+    assert books.has_finished("b")
+    assert books.free == ["a", "c"]
+    assert books.is_gone("b")
+    assert books.number_gone(["b", "c"]) == 1
+    books.report("b", finished=1, sent=0, gave=[])
+    assert not books.is_free("b")
+
+
+def test_a_model_handed_to_someone_who_is_gone_is_under_way_no_longer():
+    books = Attendance(["a", "b"])
+    books.order("a")
+    books.report("a", finished=1, sent=0, gave=["b"])
+    assert not books.can_give("a")
+    books.gone("b")
+    assert books.can_give("a")
 
 
 @given(st.lists(st.sampled_from(["order", "done", "arrive"]), max_size=40))
@@ -141,6 +162,11 @@ def test_more_clients_than_there_are_cannot_be_waited_for():
 def test_where_clients_are_left_out_what_is_learnt_depends_on_the_times():
     assert synchronous(config())
     assert not synchronous(config(participation={"deadline": "1 s"}))
+
+
+def test_a_run_goes_on_without_a_dead_client_only_where_late_ones_are_left_out():
+    assert not dispensable(config())
+    assert dispensable(config(participation={"deadline": "1 s"}))
 
 
 def test_a_calibration_leaves_nobody_out():
