@@ -1,8 +1,8 @@
 """The emulator: links, devices, the message bus and the runtimes. It knows no machine learning.
 
-A program written for it needs three names, and they are all here.
+What a program written for it needs is all here.
 """
 
-from emulator.node import Message, Node, Work
+from emulator.node import Deadline, Message, Node, Work
 
-__all__ = ["Message", "Node", "Work"]
+__all__ = ["Deadline", "Message", "Node", "Work"]

@@ -75,12 +75,19 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._virtual_now = 0.0
+        self._last: list[asyncio.Future[None]] = []  # who goes on when all else of this moment is over
         super().__init__(_Jump(self._jump))
         self.world = World()
 
     def time(self) -> float:
         """Seconds since the loop was made."""
         return self._virtual_now
+
+    async def moment_over(self) -> None:
+        """Return, still at this moment, when nothing else happens at it."""
+        over: asyncio.Future[None] = self.create_future()
+        self._last.append(over)
+        await over
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Callable[..., T], *args: Any
@@ -96,6 +103,12 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
     def _jump(self, seconds: float | None) -> None:
         """Go to the next timer, which is so many seconds away, or to what happens in the world before."""
         moment = self.world.next_moment()
+        if self._last and min(moment - self._virtual_now, math.inf if seconds is None else seconds) > SAME_MOMENT:
+            last, self._last = self._last, []
+            for over in last:
+                if not over.done():
+                    over.set_result(None)
+            return
         if seconds is None:
             if moment == math.inf:
                 raise Deadlock(self.world.stuck())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from emulator import timeline
-from emulator.timeline import WAIT, Span
+from emulator.timeline import LEFT_OUT, WAIT, Span
 
 
 class Key(NamedTuple):
@@ -73,15 +73,17 @@ def compare(measured: Sequence[Span], predicted: Sequence[Span]) -> Comparison:
     """How one run's prediction agrees with its measurement.
 
     Raises `ValueError` where the two are not the same run: where one has a round or an event that the other lacks.
-    A sender's wait for its link is in a timeline only where there was one.
+    A sender's wait for its link is in a timeline only where there was one; and where nodes are left out of rounds, who
+    was may differ, and with it what happened: then what is in both is compared.
     """
     there, said = timeline.latencies(measured), timeline.latencies(predicted)
     if there.keys() != said.keys():
         raise ValueError(f"{len(there)} rounds were measured and {len(said)} predicted: they are not of the same run")
     stages: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+    some_left_out = any(span.stage == LEFT_OUT for spans in (measured, predicted) for span in spans)
     for pair in join(measured, predicted):
         if pair.measured is None or pair.predicted is None:
-            if pair.key.stage == WAIT:
+            if pair.key.stage == WAIT or some_left_out:
                 continue
             only = "measured" if pair.predicted is None else "predicted"
             key = pair.key

@@ -12,6 +12,9 @@ if TYPE_CHECKING:  # the first process of a container, small as it must be, impo
     import numpy as np
 
 T = TypeVar("T")
+GONE = "gone"
+"""The kind of the message that is received from a peer, instead of any other, when it has ended for good and the run
+goes on: see `dispensable` in `emulator.runtime.program`."""
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 
@@ -24,6 +27,14 @@ class Message:
     round: int
     fields: dict[str, Any]
     tensors: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A moment up to which a node waits, and the one at which it was set, in emulated seconds."""
+
+    since: float
+    at: float
 
 
 @dataclass(frozen=True)
@@ -75,13 +86,33 @@ class Node(Protocol):
         """
 
     async def receive(
-        self, kind: str | None = None, sender: str | None = None, *, timeout: float | None = None
+        self,
+        kind: str | None = None,
+        sender: str | None = None,
+        *,
+        timeout: float | None = None,
+        by: Deadline | None = None,
     ) -> Message:
         """The oldest message of that kind from that sender; others stay for later calls.
 
-        Raises `DeadlineExceeded`, naming the peer, after `timeout` emulated seconds (default: the experiment's
-        message deadline).
+        Raises `DeadlineExceeded`, naming the peer, after `timeout` emulated seconds or at the moment `by`, which may
+        serve several calls (default: the experiment's message deadline). What arrives at that very moment or before is
+        in time, by when its links deliver it: virtual time is exact, and a host that brings a message some
+        milliseconds late makes nobody late. The program then goes on from that moment.
         """
+
+    def deadline(self, seconds: float) -> Deadline:
+        """The moment so many emulated seconds from now, to `receive` by."""
+
+    def waited(self, since: Deadline) -> None:
+        """Have the timeline show that this node has only waited since the deadline was set, as `wait`.
+
+        For a wait that no message ended, or none of this round: without it that time would be nobody's.
+        """
+
+    def leave_out(self, peer: str) -> None:
+        """Go on without `peer` in this round: what it, or a message from or to it, still takes from now on is part of
+        no latency of this round."""
 
     async def compute(self, stage: str, fn: Callable[[], T], work: Work | None = None) -> T:
         """The result of `fn()`, after as long as it takes the emulated device, which computes one thing at a time.

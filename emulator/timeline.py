@@ -17,6 +17,8 @@ from emulator.fields import Form, a_count, a_flag, a_number, a_text, one_of, opt
 Source = Literal["measured", "modelled"]
 
 WAIT = "wait"
+LEFT_OUT = "left_out"
+"""Marks the moment at which the others went on without a node in a round; off the clock, and without length."""
 
 # Two clocks are read on the two sides of a socket, and the times are divided by the time scale: an effect may seem
 # to begin this much before its cause has ended (seconds).
@@ -169,15 +171,17 @@ def runs(spans: Iterable[Span]) -> dict[str, list[Span]]:
 
 
 def rounds(spans: Iterable[Span]) -> dict[int, list[Span]]:
-    """The spans on the clock of rounds 1 to N of one run.
+    """The spans on the clock of rounds 1 to N of one run, without those of a node that was left out of a round.
 
     `ValueError` if there are none, if a round between the first and the last has none, or if runs are mixed.
     """
     found: defaultdict[int, list[Span]] = defaultdict(list)
     names: set[str] = set()
-    for span in spans:
+    noted = list(spans)
+    for span in noted:
         names.add(span.run)
-        if span.round >= 1 and not span.off_clock:
+    for span in waited_for(noted):
+        if span.round >= 1:
             found[span.round].append(span)
     if len(names) > 1:
         raise ValueError(f"spans of several runs are mixed: {', '.join(sorted(names))}")
@@ -187,6 +191,25 @@ def rounds(spans: Iterable[Span]) -> dict[int, list[Span]]:
     if missing:
         raise ValueError(f"no timing: {_of(names)}has no span in round {missing[0]} of {max(found)}")
     return {number: found[number] for number in sorted(found)}
+
+
+def waited_for(spans: Iterable[Span]) -> list[Span]:
+    """The spans on the clock of one run, without those that nobody waited for: whatever a node that was left out of a
+    round did or sent in it, or was sent, and that ended after it had been left out."""
+    counted: list[Span] = []
+    left: dict[tuple[int, str], float] = {}
+    for span in spans:
+        if span.stage == LEFT_OUT:
+            left[span.round, span.node] = min(span.start, left.get((span.round, span.node), span.start))
+        elif not span.off_clock:
+            counted.append(span)
+    if not left:
+        return counted
+    return [
+        span
+        for span in counted
+        if not any(span.end > left.get((span.round, node), math.inf) for node in (span.node, span.peer))
+    ]
 
 
 def round_latency(spans_of_round: Sequence[Span]) -> float:

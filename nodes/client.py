@@ -1,32 +1,35 @@
 """The program of a client node, for every algorithm.
 
 What differs between algorithms arrives in the server's `begin` message: whom to take the client-side model from and
-whom to give it to, whether the models are averaged, whether the model is wanted for evaluation. PyTorch is imported
-when the program starts, off the event loop, so that this module can be asked to `check` an experiment at once.
+whom to give it to, whether the models are averaged, whether the model is wanted for evaluation. Where late clients are
+left out, nodes/timed_client.py takes part instead. PyTorch is imported when the program starts, off the event loop, so
+that this module can be asked to `check` an experiment at once.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nodes.config import Settings, check, prepare, read, sizes, subject, synchronous
+from nodes import prepared, timed_client
+from nodes.config import Settings, check, dispensable, prepare, read, sizes, subject, synchronous
+from nodes.prepared import Client
 
 if TYPE_CHECKING:
-    from emulator import Message, Node, Work
-    from nodes.rehearsal import RehearsedTrainer
-    from nodes.trainer import Trainer
+    from emulator import Message, Node
 
-__all__ = ["Settings", "check", "main", "prepare", "sizes", "subject", "synchronous"]
+__all__ = ["Settings", "check", "dispensable", "main", "prepare", "sizes", "subject", "synchronous"]
 
 
 async def main(node: "Node") -> None:
     """Train whenever the server begins a round, until it ends the run."""
     (server,) = node.peers["server"]
-    client = await node.off_clock(lambda: _prepare(node))
+    client = await node.off_clock(lambda: prepared.client(node))
     held = {"samples": np.array([client.trainer.held], np.int64), "labels": client.trainer.labels}
     await node.send(server, "ready", tensors=held, off_clock=True)
+    if read(node.config).workload.participation is not None:
+        await timed_client.take_part(node, server, client)
+        return
     while (order := await node.receive(sender=server)).kind != "end":
         node.round = order.fields["round"]
         await _take_part(node, client, server, order)
@@ -34,35 +37,7 @@ async def main(node: "Node") -> None:
         await node.send(server, "done", tensors=wanted, off_clock=True)
 
 
-@dataclass(frozen=True)
-class _Client:
-    """What a client works with."""
-
-    trainer: "Trainer | RehearsedTrainer"
-    forward_work: "Work"
-    backward_work: "Work"
-
-
-def _prepare(node: "Node") -> _Client:
-    from nodes import work
-
-    settings = read(node.config)
-    return _Client(_trainer(node, settings), *work.client(settings))
-
-
-def _trainer(node: "Node", settings: Settings) -> "Trainer | RehearsedTrainer":
-    clients = node.peers["client"]
-    place = clients.index(node.name), len(clients)
-    if settings.training:
-        from nodes.trainer import Trainer
-
-        return Trainer(settings, *place)
-    from nodes.rehearsal import RehearsedTrainer
-
-    return RehearsedTrainer(settings, *place)
-
-
-async def _take_part(node: "Node", client: _Client, server: str, order: "Message") -> None:
+async def _take_part(node: "Node", client: Client, server: str, order: "Message") -> None:
     """One mini-batch (in turns, as many as it has in a row), and what goes with it."""
     turn, trainer = order.fields, client.trainer
     if turn["take_from"]:

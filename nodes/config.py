@@ -3,6 +3,7 @@
 No PyTorch here: a wrong word is reported at once.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, PrivateAttr, field_validator, model_validator
 
 from emulator.errors import nearest
+from emulator.units import Time
 from nodes import cifar
 from nodes.architectures import ARCHITECTURES, Architecture, Norm, architecture
 from nodes.data import KINDS
@@ -126,6 +128,15 @@ class Evaluate(Strict):
     )
 
 
+class Participation(Strict):
+    """Whom a round waits for, and how long: see nodes/participation.py."""
+
+    deadline: Time = Field(
+        gt=0, lt=math.inf, description="the longest that the server waits for its clients, each time"
+    )
+    at_least: PositiveInt = Field(default=1, description="uploads that it waits for however long it takes")
+
+
 class Workload(Strict):
     """The `workload` part of an experiment file."""
 
@@ -135,6 +146,7 @@ class Workload(Strict):
     optimizer: Optimizer = Optimizer()
     devices: Devices = Devices()
     evaluate: Evaluate = Evaluate()
+    participation: Participation | None = Field(default=None, description="none: every round waits for every client")
     algorithms: Algorithms = Algorithms()
 
     @property
@@ -198,8 +210,8 @@ def read(config: Mapping[str, Any]) -> Settings:
 def check(config: Mapping[str, Any], peers: Mapping[str, Sequence[str]]) -> None:
     """Raise ValueError unless a run with this configuration can start.
 
-    Checks every word, that there is one server and at least one client (`peers`: role -> node names), and that each
-    client can have a batch.
+    Checks every word, that there is one server and at least one client (`peers`: role -> node names), that each client
+    can have a batch, and that there are as many clients as a round waits for.
     """
     settings = read(config)
     for role, enough in (("server", len(peers.get("server", ())) == 1), ("client", bool(peers.get("client")))):
@@ -214,6 +226,12 @@ def check(config: Mapping[str, Any], peers: Mapping[str, Sequence[str]]) -> None
         raise ValueError(
             f"batch_size is {batch}: {clients} clients need {clients * batch} training samples for one batch each, "
             f"and there are {data.training}"
+        )
+    participation = settings.workload.participation
+    if participation is not None and participation.at_least > clients:
+        raise ValueError(
+            f"participation.at_least is {participation.at_least}, but the testbed has {clients} clients: "
+            f"no round could ever go on"
         )
 
 
@@ -248,10 +266,11 @@ def subject(config: Mapping[str, Any]) -> str:
 def sizes(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Configurations of the same subject and ever less work, this one first: the batch is halved each time.
 
-    Nothing is evaluated, and SFL averages in every other round, so that a few rounds have every stage in them.
+    Nothing is evaluated, nobody is left out, and SFL averages in every other round, so that a few rounds have every
+    stage in them.
     """
     batch = read(config).workload.batch_size
-    workload = {**config["workload"], "evaluate": {"every": 2**30, "samples": 1}}
+    workload = {**config["workload"], "evaluate": {"every": 2**30, "samples": 1}, "participation": None}
     options = dict(workload.get("algorithms", {}))
     workload["algorithms"] = {**options, "sfl": {**options.get("sfl", {}), "interval": 2}}
     found = []
@@ -263,8 +282,14 @@ def sizes(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def synchronous(config: Mapping[str, Any]) -> bool:
     """Whether what is learnt in a round is the same however long anything takes: it is, for all five algorithms wait
-    for every client, and take their uploads in the testbed's order."""
-    return read(config).algorithm in Algorithms.model_fields
+    for every client, and take their uploads in the testbed's order; unless late clients are left out."""
+    settings = read(config)
+    return settings.algorithm in Algorithms.model_fields and settings.workload.participation is None
+
+
+def dispensable(config: Mapping[str, Any]) -> bool:
+    """Whether a run goes on when a client dies: where late ones are left out, it is the latest of them."""
+    return read(config).workload.participation is not None
 
 
 def _text(shape: tuple[int, ...]) -> str:

@@ -61,16 +61,21 @@ class RehearsedTraining:
         upload = _upload(workload.model.architecture, workload.model.client_layers, workload.batch_size, 1)
         self._gradient = upload["activations"]
 
-    def step(self, round: int, uploads: Sequence[tuple[str, Mapping[str, NDArray[np.generic]]]]) -> "Outcome":
+    def step(
+        self,
+        round: int,
+        uploads: Sequence[tuple[str, Mapping[str, NDArray[np.generic]]]],
+        places: Sequence[int] | None = None,
+    ) -> "Outcome":
         return [self._gradient] * len(uploads), [], {}
 
     def averages_after(self, round: int) -> bool:
         return self._interval is not None and round % self._interval == 0
 
-    def average(self, states: "Sequence[State]") -> "State":
-        return states[0]
+    def average(self, states: "Mapping[int, State]") -> "State":
+        return next(iter(states.values()))
 
-    def evaluate(self, round: int, states: "Sequence[State]") -> Mapping[str, float]:
+    def evaluate(self, round: int, states: "Mapping[int, State]") -> Mapping[str, float]:
         """There is no model to test."""
         return {}
 

@@ -1,25 +1,26 @@
 """The program of the server node, for every algorithm.
 
 Rounds are kept apart by a barrier that costs nothing on the emulated clock, as in the latency models of PSL and EPSL:
-`ready`, `begin`, `done`, `end` and evaluation are off the clock. PyTorch is imported when the program
-starts, off the event loop, so that this module can be asked to `check` an experiment at once.
+`ready`, `begin`, `done`, `end` and evaluation are off the clock. Where late clients are left out, nodes/timed_server.py
+has the rounds instead. PyTorch is imported when the program starts, off the event loop, so that this module can be
+asked to `check` an experiment at once.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from emulator.node import GONE
+from nodes import prepared, timed_server
 from nodes.config import Settings, check, prepare, read, sizes, subject, synchronous
+from nodes.prepared import Server
 
 if TYPE_CHECKING:
-    from emulator import Node, Work
+    from emulator import Node
     from emulator.node import Array
-    from nodes.rehearsal import RehearsedTraining
-    from nodes.training import Training
 
 __all__ = ["Settings", "check", "main", "prepare", "sizes", "subject", "synchronous"]
 
@@ -31,8 +32,12 @@ async def main(node: "Node") -> None:
     """
     settings = read(node.config)
     clients = node.peers["client"]
-    ready = [(await node.receive("ready", client)).tensors for client in clients]
-    server = await node.off_clock(lambda: _prepare(settings, ready))
+    rules = settings.workload.participation
+    said = [await node.receive(None if rules else "ready", client) for client in clients]
+    server = await node.off_clock(lambda: prepared.server(settings, [message.tensors for message in said]))
+    if rules is not None:
+        await timed_server.train(node, server, rules, [message.sender for message in said if message.kind == GONE])
+        return
 
     for round in range(1, settings.rounds + 1):
         node.round = round
@@ -42,50 +47,13 @@ async def main(node: "Node") -> None:
         if losses:
             node.record("loss", fmean(losses))
         if evaluate:
-            states = [message.tensors for message in done if message.tensors]
+            states = {place: message.tensors for place, message in enumerate(done) if message.tensors}
             metrics = await node.off_clock(partial(server.training.evaluate, round, states))
             for metric, value in metrics.items():
                 node.record(metric, value)
 
     for client in clients:
         await node.send(client, "end", off_clock=True)
-
-
-@dataclass(frozen=True)
-class _Server:
-    """What the server works with. `samples`: how many each client holds."""
-
-    settings: Settings
-    samples: Sequence[int]
-    training: "Training | RehearsedTraining"
-    step_work: "Work"
-    average_work: "Work"
-
-
-def _prepare(settings: Settings, ready: "Sequence[Mapping[str, Array]]") -> _Server:
-    from nodes import work
-
-    clients = len(ready)
-    samples = [int(held["samples"].item()) for held in ready]
-    return _Server(
-        settings,
-        samples,
-        _training(settings, samples, [held["labels"] for held in ready]),
-        work.server_step(settings, clients),
-        work.aggregate(settings, clients),
-    )
-
-
-def _training(settings: Settings, samples: Sequence[int], labels: "Sequence[Array]") -> "Training | RehearsedTraining":
-    if settings.training:
-        import numpy as np
-
-        from nodes.training import Training
-
-        return Training(settings, samples, np.array(labels, dtype=np.float64))
-    from nodes.rehearsal import RehearsedTraining
-
-    return RehearsedTraining(settings, samples)
 
 
 def orders(
@@ -116,7 +84,7 @@ def orders(
     return begin
 
 
-async def _train(node: "Node", server: _Server, round: int, evaluate: bool) -> list[float]:
+async def _train(node: "Node", server: Server, round: int, evaluate: bool) -> list[float]:
     """One mini-batch of every client; gives the losses."""
     clients, training = node.peers["client"], server.training
     average = training.averages_after(round)
@@ -129,7 +97,7 @@ async def _train(node: "Node", server: _Server, round: int, evaluate: bool) -> l
     for group in [clients] if turns is None else [[clients[place]] for place in turns[:-1]]:
         uploads = [(client, (await node.receive("uplink", client)).tensors) for client in group]
         step = partial(training.step, round, uploads)
-        gradients, own_losses, metrics = await node.compute("server_step", step, server.step_work)
+        gradients, own_losses, metrics = await node.compute("server_step", step, server.step_work(len(clients)))
         for metric, value in metrics.items():
             node.record(metric, value)
         losses += own_losses
@@ -137,8 +105,8 @@ async def _train(node: "Node", server: _Server, round: int, evaluate: bool) -> l
         await _send_all(node, group, "downlink", answers)
 
     if average:
-        states = [(await node.receive("model_up", client)).tensors for client in clients]
-        state = await node.compute("aggregate", partial(training.average, states), server.average_work)
+        states = {place: (await node.receive("model_up", client)).tensors for place, client in enumerate(clients)}
+        state = await node.compute("aggregate", partial(training.average, states), server.average_work(len(clients)))
         await _send_all(node, clients, "model_down", [state] * len(clients))
     return losses
 

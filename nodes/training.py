@@ -35,12 +35,21 @@ class Training:
         self._kept = 0
         self._test = data.load(workload.data, "test", seed).take(slice(workload.evaluate.samples))
 
-    def step(self, round: int, uploads: Sequence[tuple[str, Mapping[str, NDArray[np.generic]]]]) -> Outcome:
+    def step(
+        self,
+        round: int,
+        uploads: Sequence[tuple[str, Mapping[str, NDArray[np.generic]]]],
+        places: Sequence[int] | None = None,
+    ) -> Outcome:
         """Train on one mini-batch of each client, or of the one whose turn it is; `uploads`: names and what they sent.
+        `places`: which clients they are, in the testbed's order; None: the first ones.
 
         Raises FloatingPointError, naming round and client, when a loss is no longer a number.
         """
-        batches = [Upload.from_arrays(client, arrays, self._device) for client, arrays in uploads]
+        batches = [
+            Upload.from_arrays(client, place, arrays, self._device)
+            for place, (client, arrays) in zip(places or range(len(uploads)), uploads, strict=True)
+        ]
         try:
             step = self._algorithm.step(round, batches)
         except FloatingPointError as error:
@@ -52,23 +61,26 @@ class Training:
         """Whether the client-side models are averaged when this round's backward passes are done."""
         return isinstance(self._algorithm, Averaging) and self._algorithm.averages_after(round)
 
-    def average(self, states: Sequence[State]) -> State:
-        """The client-side model that all clients go on with."""
+    def average(self, states: Mapping[int, State]) -> State:
+        """The client-side model that these clients, by their places, go on with."""
         assert isinstance(self._algorithm, Averaging)
         return self._algorithm.average(states)
 
-    def evaluate(self, round: int, states: Sequence[State]) -> Mapping[str, float]:
+    def evaluate(self, round: int, states: Mapping[int, State]) -> Mapping[str, float]:
         """The metrics of the server-side models tested with these client-side ones, which are kept if that is wanted.
 
+        `states`: of the clients that are there, by their places; in turns, of the one that has the model.
         Raises OSError where the checkpoint cannot be written.
         """
-        models = self._algorithm.models()
+        models, places = self._algorithm.models(), [*states]
         if self._checkpoint is not None:
-            servers = [take(model) for model in dict.fromkeys(models)]
-            if _finite([*servers, *states]):  # what is lost must not take the place of what was kept
-                checkpoint.write(self._checkpoint, round, servers, states)
+            kept = [take(model) for model in dict.fromkeys(models)]
+            if _finite([*kept, *states.values()]):  # what is lost must not take the place of what was kept
+                checkpoint.write(self._checkpoint, round, kept, states)
                 self._kept = round
-        return evaluate(self._client_model, states, models, self._mixes, self._test).metrics()
+        mixes = self._mixes if self._algorithm.one_client_model else self._mixes[places]
+        servers = [models[place] for place in places]
+        return evaluate(self._client_model, [*states.values()], servers, mixes, self._test).metrics()
 
     def _what_is_kept(self) -> str:
         if self._checkpoint is None:

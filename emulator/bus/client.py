@@ -14,16 +14,19 @@ from emulator.bus.endpoint import Endpoint
 from emulator.bus.outgoing import Outgoing
 from emulator.bus.parts import Assembly
 from emulator.bus.wire import Header, Kind, WireError
-from emulator.clock import Clock
+from emulator.clock import SAME_MOMENT, Clock
 from emulator.errors import DeadlineExceeded
-from emulator.node import Array, Message, Work
-from emulator.timeline import WAIT, Metric, Span
+from emulator.node import GONE, Array, Deadline, Message, Work
+from emulator.timeline import LEFT_OUT, WAIT, Metric, Span
 from emulator.units import SIZE, show
 
 T = TypeVar("T")
 CARRY_SECONDS = 0.010
 """How much lateness of this host a node carries over to its next deadline. More than a timer and a busy scheduler
 explain is the program's own doing, or a host that cannot keep up, and shows as a gap in the timeline."""
+PATIENCE_SECONDS = CARRY_SECONDS / 2
+"""How long past a deadline a node waits for what was due before it, and this host brings late: what waiting takes is
+carried over, too, and there must be room for the lateness of what follows."""
 FLUSH_SECONDS = 0.25
 FLUSH_ENTRIES = 500
 
@@ -88,25 +91,57 @@ class BusNode:
             raise self._outgoing.refused(to, kind, error) from None
 
     async def receive(
-        self, kind: str | None = None, sender: str | None = None, *, timeout: float | None = None
+        self,
+        kind: str | None = None,
+        sender: str | None = None,
+        *,
+        timeout: float | None = None,
+        by: Deadline | None = None,
     ) -> Message:
-        host_seconds = self._message_deadline if timeout is None else timeout * self._clock.scale
-        deadline = time.monotonic() + host_seconds
+        if by is None and timeout is not None:
+            by = self.deadline(timeout)
+        last, host_seconds = math.inf, self._message_deadline
+        left = host_seconds
+        if by is not None:
+            last, host_seconds = by.at + SAME_MOMENT, (by.at - by.since) * self._clock.scale
+            # Where the kernel carries messages, they are there when they come: none has been due before.
+            patience = 0.0 if self._real_time else PATIENCE_SECONDS
+            left = max(0.0, by.at - self._clock.now()) * self._clock.scale + patience
+        deadline, over = time.monotonic() + left, False
         while True:
             for index, (there, message) in enumerate(self._inbox):
-                if kind in (None, message.kind) and sender in (None, message.sender):
+                if kind in (None, message.kind) and sender in (None, message.sender) and there <= last:
                     del self._inbox[index]
                     self._settle(there)
                     return message
+            if over:
+                break
             self._arrived.clear()
             try:
                 async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                     await self._arrived.wait()
             except TimeoutError:
-                what = f"'{kind}'" if kind else "message"
-                raise DeadlineExceeded(
-                    f"{self.name}: no {what} from {sender or 'any peer'} within {host_seconds:g} s of host time"
-                ) from None
+                over = True  # if this loop was held up, what is here may have come before
+        if by is not None:
+            self._settle(by.at)
+        what = f"'{kind}'" if kind else "message"
+        raise DeadlineExceeded(
+            f"{self.name}: no {what} from {sender or 'any peer'} within {host_seconds:g} s of host time"
+        )
+
+    def deadline(self, seconds: float) -> Deadline:
+        now = self._reached()
+        return Deadline(now, now + seconds)
+
+    def waited(self, since: Deadline) -> None:
+        start, end = since.since, self._reached()
+        if end > start:
+            due = since.at if start < since.at <= end else None
+            self._note(Span(self._run, self.round, self.name, WAIT, start, end, due=due))
+
+    def leave_out(self, peer: str) -> None:
+        now = self._reached()
+        self._note(Span(self._run, self.round, peer, LEFT_OUT, now, now, off_clock=True))
 
     async def compute(self, stage: str, fn: Callable[[], T], work: Work | None = None) -> T:
         async with self._device.free:
@@ -183,6 +218,9 @@ class BusNode:
                 self._room.set()
             case Kind.CHANGE:
                 self._change(header.fields)
+            case Kind.GONE:
+                self._inbox.append((self._clock.now(), Message(header.fields["node"], GONE, self.round, {}, {})))
+                self._arrived.set()
             case _:
                 pass
 

@@ -58,6 +58,10 @@ class Controller:
         """Let the first run start as soon as every node is ready."""
         self._endpoint.send(Header(Kind.READY))
 
+    def gone(self, node: str) -> None:
+        """Have this run and the next go on without `node`, which has ended."""
+        self._endpoint.send(Header(Kind.GONE, fields={"node": node}))
+
     async def change(self, node: str, *, link: LinkProfile | None = None, device: DeviceProfile | None = None) -> Event:
         """Give `node` another link or device; returns the hub's word on when and how.
 

@@ -19,7 +19,7 @@ from emulator.bus.changing import Changing
 from emulator.bus.kernel_transit import KernelTransit
 from emulator.bus.socket import Socket, bind
 from emulator.bus.transit import Transit
-from emulator.bus.wire import MAX_HEADER, Header, Kind, WireError
+from emulator.bus.wire import MAX_HEADER, MAX_NAME, Header, Kind, WireError
 from emulator.clock import new_event_loop
 from emulator.errors import EdgebedError
 from emulator.plan import Plan
@@ -68,6 +68,7 @@ class Hub:
         self._run = plan.runs[0].name  # the current one, or the one that comes next
         self._changing = Changing(plan, self)
         self._transit = self._new_links()
+        self._gone: set[str] = set()  # nodes that have ended before the runs are over
         self._reported: set[tuple[str, str]] = set()
         self.priority: str | None = None
 
@@ -139,12 +140,12 @@ class Hub:
                 self._transit.ended.add(name)
                 complete = self._complete()
                 if complete and self._running:
-                    self._report_unreceived()
-                    self._changing.report_left()
-                    self._event("load", HUB, self._transit.load.fields())
+                    self._report_run()
                 self._event(header.kind.value, name, header.fields)
                 if complete:
                     self._go_on()
+            case Kind.GONE if name == CONTROLLER:
+                self._go_without(str(header.fields.get("node"))[:MAX_NAME])
             case Kind.CHANGE if name == CONTROLLER:
                 self._changing.order(header.fields, over=not self._running and not self._waiting_runs)
             case Kind.OFF_CLOCK if name != CONTROLLER:
@@ -204,10 +205,32 @@ class Hub:
 
     def _complete(self) -> bool:
         """Whether all are ready for the next run; for the first the controller has to be, too."""
-        return all(name in self._peers and self._peers[name].ready for name in (CONTROLLER, *self._changing.nodes))
+        return all(name in self._peers and self._peers[name].ready for name in (CONTROLLER, *self._there()))
 
-    def _report_unreceived(self) -> None:
-        """Tell the controller what the run's figures lack."""
+    def _there(self) -> list[str]:
+        """The nodes that have not ended before their time."""
+        return [name for name in self._changing.nodes if name not in self._gone]
+
+    def _go_without(self, name: str) -> None:
+        """Wait for a node no longer, send it nothing more, and tell the others."""
+        if name not in self._changing.nodes or name in self._gone:
+            return
+        self._gone.add(name)
+        self._transit.ended.add(name)
+        if name in self._peers:
+            self._peers[name].given_up = True
+            self._peers[name].unsent.clear()
+        for other in self._there():
+            if other in self._peers:
+                self._say(self._peers[other].identity, Kind.GONE, {"node": name})
+        if self._running and self._complete():
+            self._report_run()
+            self._go_on()
+
+    def _report_run(self) -> None:
+        """Tell the controller what the run's figures lack, and how busy the hub was."""
+        self._changing.report_left()
+        self._event("load", HUB, self._transit.load.fields())
         if self._transit.unreceived:
             said = f"{self._transit.unreceived} messages were not received before the run ended: they are in no figure"
             self._event("unreceived", "the hub", {"reason": said})
@@ -222,16 +245,19 @@ class Hub:
         self._transit = self._new_links()
         self._running = bool(self._waiting_runs)
         if not self._waiting_runs:
-            for name in self._changing.nodes:
+            for name in self._there():
                 self._say(self._peers[name].identity, Kind.END)
             return
         run = self._waiting_runs.pop(0)
         self._run = run.name
         clock = {"epoch": self._transit.clock.epoch, "scale": self._transit.clock.scale}
-        for name in self._changing.nodes:
+        self._transit.ended.update(self._gone)
+        for name in self._there():
             self._peers[name].ready = False
             start = {"node": self._welcome(name), "run": run.name, "config": run.config, **clock}
             self._say(self._peers[name].identity, Kind.START, start)
+            for gone in sorted(self._gone):
+                self._say(self._peers[name].identity, Kind.GONE, {"node": gone})
         self._event("started", HUB, {"run": run.name, **clock})
         self._changing.begin(run.name, self._transit)
 
@@ -284,7 +310,10 @@ class Hub:
 
     def _send(self, identity: bytes, frames: list[Any]) -> None:
         """Send now or, to a node whose connection is broken, as soon as it is heard again."""
-        peer = self._peers.get(self._names.get(identity, ""))
+        name = self._names.get(identity, "")
+        if name in self._gone:
+            return
+        peer = self._peers.get(name)
         waits = peer is not None and bool(peer.unsent)
         if (waits or not self._socket.send([identity, *frames])) and peer is not None:
             peer.unsent.append(frames)

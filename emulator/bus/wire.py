@@ -38,7 +38,8 @@ class Kind(StrEnum):
     A large message reaches its receiver as `EARLY`, while the links have it in transit, and counts from its `RELEASE`.
     Where a link takes real time, a large message goes as its `HEAD` and then in `PART`s (see `parts`).
     A `CHANGE` asks the hub for another link or device of a node, and tells that node. `OFF_CLOCK` says since when its
-    sender does what takes no emulated time, and until when it did.
+    sender does what takes no emulated time, and until when it did. `GONE` tells the hub, and all others, that a node
+    has ended for good and the run goes on without it.
     """
 
     DATA = "data"
@@ -60,6 +61,7 @@ class Kind(StrEnum):
     EVENT = "event"
     CHANGE = "change"
     OFF_CLOCK = "off_clock"
+    GONE = "gone"
 
 
 _KINDS = {kind.value for kind in Kind}

@@ -8,7 +8,7 @@ from typing import Any
 
 from emulator.change import told
 from emulator.lanes import view
-from emulator.timeline import Span
+from emulator.timeline import LEFT_OUT, Span, waited_for
 
 POINTS = 400
 """Of one curve: beyond, every second one goes, for a page shows no more."""
@@ -61,7 +61,8 @@ class History:
 
     def span(self, span: Span) -> None:
         """A span of the current run."""
-        if not span.off_clock and span.round >= self._last:
+        shown = not span.off_clock or span.stage == LEFT_OUT
+        if shown and span.round >= self._last:
             self._spans.setdefault(span.round, []).append(span)
 
     def whole(self, run: str, number: int, seconds: float) -> None:
@@ -97,20 +98,21 @@ class History:
 
     def timeline(self) -> dict[str, Any] | None:
         """The latest rounds as lanes (see `lanes.view`); None before there is a span."""
-        shown = sorted(self._spans)[:ROUNDS]
+        there = ((number, waited_for(self._spans[number])) for number in sorted(self._spans))
+        shown = dict([(number, spans) for number, spans in there if spans][:ROUNDS])
         if not shown:
             return None
         starts, at = {}, 0.0
-        for number in shown:
+        for number, spans in shown.items():
             starts[number] = at
-            at += _latency_of(self._spans[number])
-        made = view({number: self._spans[number] for number in shown}, starts, self._nodes, self._servers)
+            at += _latency_of(spans)
+        made = view(shown, starts, self._nodes, self._servers)
         ends = [*starts.values(), at]
-        return {**made, "rounds": [round(1e6 * seconds) for seconds in ends], "numbers": shown}
+        return {**made, "rounds": [round(1e6 * seconds) for seconds in ends], "numbers": [*shown]}
 
     def traffic(self, last: int | None) -> dict[str, dict[str, float]]:
         """Of each node, bit/s that it sent (`up`) and was sent (`down`) in the last whole round, in emulated time."""
-        spans = self._spans.get(last, []) if last is not None else []
+        spans = waited_for(self._spans.get(last, [])) if last is not None else []
         seconds = _latency_of(spans)
         if seconds <= 0:
             return {}

@@ -3,10 +3,10 @@
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from emulator.timeline import WAIT, Span
+from emulator.timeline import LEFT_OUT, WAIT, Span
 
 SETTLE_SECONDS = 1.0
 """How long after a round has been followed by another all its spans are here: nodes hand them in every 0.25 s."""
@@ -14,11 +14,22 @@ SETTLE_SECONDS = 1.0
 
 @dataclass
 class _Round:
-    start: float = math.inf
-    end: float = -math.inf
-    of_node: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
+    spans: list[Span] = field(default_factory=list)
+    left: dict[str, float] = field(default_factory=dict)
+    """When nodes were left out of it: what they ended later is no part of it."""
     followed: float = math.inf
     """When a later round was first heard of, by this host's clock."""
+
+    def counted(self) -> Iterator[Span]:
+        """Its spans; nodes hand them in when they like, so who was left out may be known last."""
+        for span in self.spans:
+            if not any(span.end > self.left.get(node, math.inf) for node in (span.node, span.peer or "")):
+                yield span
+
+    @property
+    def latency(self) -> float:
+        times = [(span.start, span.end) for span in self.counted()]
+        return max(end for _, end in times) - min(start for start, _ in times) if times else 0.0
 
 
 class Rounds:
@@ -40,7 +51,8 @@ class Rounds:
     def note(self, span: Span) -> None:
         """A span of the run."""
         number = span.round
-        if span.off_clock or number < 1:
+        left_out = span.stage == LEFT_OUT
+        if (span.off_clock and not left_out) or number < 1:
             return
         if number > self.current:
             if self.current in self._rounds:
@@ -53,10 +65,10 @@ class Rounds:
         if number not in self._rounds:
             self._rounds[number] = _Round(followed=math.inf if number == self.current else self._host_time())
         seen = self._rounds[number]
-        seen.start, seen.end = min(seen.start, span.start), max(seen.end, span.end)
-        if span.stage != WAIT:
-            for node in filter(None, (span.node, span.peer)):
-                seen.of_node[node].append((span.start, span.end))
+        if left_out:
+            seen.left[span.node] = min(span.start, seen.left.get(span.node, math.inf))
+        else:
+            seen.spans.append(span)
 
     def finish(self) -> None:
         """The run is over: every span of it has been noted."""
@@ -72,12 +84,17 @@ class Rounds:
     def latency(self) -> float | None:
         """Seconds of the last round, from its first start to its last end."""
         last = self.last
-        return None if last is None else self._rounds[last].end - self._rounds[last].start
+        return None if last is None else self._rounds[last].latency
 
     def busy(self) -> dict[str, float]:
         """Seconds of the last round in which each node computed, or a message of it or to it was on its way."""
         last = self.last
-        return {} if last is None else {node: _covered(spans) for node, spans in self._rounds[last].of_node.items()}
+        of_node: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+        for span in self._rounds[last].counted() if last is not None else ():
+            if span.stage != WAIT:
+                for node in filter(None, (span.node, span.peer)):
+                    of_node[node].append((span.start, span.end))
+        return {node: _covered(spans) for node, spans in of_node.items()}
 
     def _tell(self) -> list[int]:
         """Tell of the rounds of which all is known, and was not before; gives all such rounds in their order."""
@@ -85,7 +102,7 @@ class Rounds:
         for number in settled:
             if number > self._told:
                 self._told = number
-                self._whole(number, self._rounds[number].end - self._rounds[number].start)
+                self._whole(number, self._rounds[number].latency)
         return settled
 
     def _settled(self) -> list[int]:

@@ -18,7 +18,7 @@ STAGES = {
     "aggregate": "averaging the models",
     "model_down": "sending the model down",
     "handover": "handing the model on",
-    "wait": "waiting for a full link",
+    "wait": "waiting for a full link or for late clients",
     OVERHEAD: "gaps that the emulation left",
 }
 """Stages in words; a workload's own are called by their names."""

@@ -118,6 +118,8 @@ def _table(found: Sequence[Outcome]) -> dict[str, Any]:
     predicted = any(outcome.predicted for outcome in found)
     heads = ["run", "verdict", "rounds", *(["accuracy"] if learns else [])]
     heads += [f"time to {shown} %", "rounds to it"] if targets and learns else []
+    losing = any(outcome.summary.client_rounds for outcome in found)
+    heads += ["client rounds lost"] if losing else []
     heads += ["round, median", "95th percentile", *(["predicted, off by"] if predicted else []), "up", "down"]
     rows = []
     for outcome in found:
@@ -129,11 +131,14 @@ def _table(found: Sequence[Outcome]) -> dict[str, Any]:
             reached = summary.time_to_target
             row.append("never" if reached is None else text.seconds(reached))
             row.append("\u2013" if outcome.rounds_to_target is None else str(outcome.rounds_to_target))
+        if losing:
+            counted = summary.client_rounds
+            row.append("\u2013" if counted is None else f"{counted.lost} of {counted.planned}")
         row += [text.seconds(summary.latency.median), text.seconds(summary.latency.p95)]
         if predicted:
             row.append("\u2013" if outcome.predicted is None else f"{100 * outcome.predicted['error']:+.1f} %")
         rows.append([*row, text.size(summary.traffic.up), text.size(summary.traffic.down)])
-    return {"heads": heads, "rows": rows}
+    return {"heads": heads, "rows": rows, "losing": losing}
 
 
 def _accuracy(outcome: Outcome) -> str:

@@ -54,6 +54,7 @@ def _algorithm(summary: Summary) -> dict[str, Any]:
         "stages_s": {stage: {"median": times.median, "p95": times.p95} for stage, times in summary.stages.items()},
         "verdict": _verdict(summary.verdict),
         "predicted": None,
+        **({} if summary.client_rounds is None else {"lost_client_rounds": summary.client_rounds.lost}),
     }
 
 

@@ -14,6 +14,8 @@ from emulator.timeline import Metric, Span, Traffic
 from emulator.verdict import Verdict
 
 ACCURACY = "accuracy"
+TOOK_PART, LOST = "participants", "lost_rounds"
+"""Of a round whose late clients are left out: how many clients' work counted, and how many's did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,14 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientRounds:
+    """Each client's part in each round counts as one."""
+
+    lost: int
+    planned: int
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """One run (an algorithm, or a workload without algorithms). Times are in seconds, emulated but for `wall`."""
 
@@ -50,6 +60,7 @@ class Summary:
     target: float | None
     time_to_target: float | None  # None: never reached, or no target
     verdict: Verdict
+    client_rounds: ClientRounds | None = None  # None: every round waits for every client
 
 
 def summarise(
@@ -69,6 +80,7 @@ def summarise(
     by_round = timeline.rounds(spans)
     counted = [span for of_round in by_round.values() for span in of_round]
     latencies = timeline.latencies(counted)
+    metrics = list(metrics)
     accuracies = accuracies_by_round(metrics)
     return Summary(
         run=counted[0].run,
@@ -83,6 +95,7 @@ def summarise(
         target=target,
         time_to_target=_time_to(target, accuracies, timeline.elapsed_at(latencies)),
         verdict=verdict,
+        client_rounds=_client_rounds(metrics),
     )
 
 
@@ -115,6 +128,12 @@ def accuracies_by_round(metrics: Iterable[Metric]) -> dict[int, Accuracy]:
             highest = recorded[number]["accuracy_max"] or means
             found[number] = Accuracy(statistics.fmean(means.values()), min(lowest.values()), max(highest.values()))
     return found
+
+
+def _client_rounds(metrics: Sequence[Metric]) -> ClientRounds | None:
+    lost = [metric.value for metric in metrics if metric.name == LOST]
+    took_part = [metric.value for metric in metrics if metric.name == TOOK_PART]
+    return ClientRounds(round(sum(lost)), round(sum(lost) + sum(took_part))) if lost else None
 
 
 def _time_to(target: float | None, accuracies: Mapping[int, Accuracy], elapsed: Mapping[int, float]) -> float | None:

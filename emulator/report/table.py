@@ -57,10 +57,11 @@ def table(
         stages.remove((GAPS, (OVERHEAD,)))
     targets = sorted({summary.target for summary in summaries if summary.target is not None})
     accuracies = any(summary.accuracy is not None for summary in summaries)
+    losing = any(summary.client_rounds is not None for summary in summaries)
 
     # Without padding, for one space between the columns: every character counts.
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0, show_edge=False, caption_justify="left")
-    made.caption = _caption(verdict, testbed, runtime, time_scale, bool(targets), bool(predicted))
+    made.caption = _caption(verdict, testbed, runtime, time_scale, bool(targets), bool(predicted), losing)
     made.caption_style = ""
     made.add_column("run\nverdict", overflow="fold")
     if accuracies:
@@ -73,6 +74,8 @@ def table(
     if targets:
         shown = "/".join(f"{100 * target:g}" for target in targets)
         made.add_column(f"to\n{shown} %", justify="right")
+    if losing:
+        made.add_column("lost\nof", justify="right")
     made.add_column("up\ndown", justify="right")
 
     for summary in summaries:
@@ -87,6 +90,8 @@ def table(
         row += [_stage(summary, parts) for _, parts in stages]
         if targets:
             row.append(_time_to_target(summary))
+        if losing:
+            row.append(_lost(summary))
         row.append(f"{text.size(summary.traffic.up)}\n{text.size(summary.traffic.down)}")
         made.add_row(*row)
     return made
@@ -123,18 +128,26 @@ def _predicted(comparison: Comparison | None) -> str:
     return f"{text.seconds(comparison.latency.predicted_median)}\n{error:+.{1 if abs(error) < 9.95 else 0}f} %"
 
 
+def _lost(summary: Summary) -> str:
+    counted = summary.client_rounds
+    return "-" if counted is None else f"{counted.lost}\n{counted.planned}"
+
+
 def _time_to_target(summary: Summary) -> str:
     if summary.target is None:
         return "-"
     return "never" if summary.time_to_target is None else text.seconds(summary.time_to_target)
 
 
-def _caption(verdict: Verdict, testbed: str, runtime: str, time_scale: float, targets: bool, predicted: bool) -> Text:
+def _caption(
+    verdict: Verdict, testbed: str, runtime: str, time_scale: float, targets: bool, predicted: bool, losing: bool
+) -> Text:
     return Text(
         f"testbed {testbed}, {runtime} runtime, time scale {time_scale:g}. {verdict.summary()}\n"
         "Emulated times: a round's median and 95th percentile; "
         + ("its predicted median, and the error of the predicted mean; " if predicted else "")
         + "what its mean consists of, along its critical path"
         + ("; time until the test accuracy (mean over clients) reaches the target" if targets else "")
+        + ("; client rounds lost to lateness, of those planned" if losing else "")
         + ". Bytes over the clients' links, headers included."
     )

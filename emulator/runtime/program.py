@@ -70,6 +70,14 @@ def sizer(name: str) -> Callable[[dict[str, Any]], list[dict[str, Any]]] | None:
     return _hook(name, "sizes")
 
 
+def dispensable(name: str) -> Callable[[dict[str, Any]], bool] | None:
+    """The function `dispensable(config)` of the program's module, if it has one.
+
+    It says whether the others go on when a node of this program dies. They receive a message of kind `gone` from it.
+    """
+    return _hook(name, "dispensable")
+
+
 def synchrony(name: str) -> Callable[[dict[str, Any]], bool] | None:
     """The function `synchronous(config)` of the program's module, if it has one.
 

@@ -1,6 +1,7 @@
 """The `Node` of a program that runs in virtual time."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -11,12 +12,12 @@ import numpy as np
 from emulator.bus.frames import Frames
 from emulator.bus.outgoing import Outgoing
 from emulator.bus.wire import Header, Kind, WireError
-from emulator.clock import SAME_MOMENT, Clock
+from emulator.clock import SAME_MOMENT, Clock, VirtualEventLoop
 from emulator.device import due, since
 from emulator.errors import DeadlineExceeded
-from emulator.node import Array, Message, Work
+from emulator.node import Array, Deadline, Message, Work
 from emulator.plan import NodePlan
-from emulator.timeline import WAIT, Metric, Span
+from emulator.timeline import LEFT_OUT, WAIT, Metric, Span
 
 T = TypeVar("T")
 
@@ -51,10 +52,12 @@ class _Waiter:
 
     kind: str | None
     sender: str | None
+    last: float
+    """What is there later is too late."""
     got: "asyncio.Future[tuple[float, Message]]"
 
-    def wants(self, message: Message) -> bool:
-        return self.kind in (None, message.kind) and self.sender in (None, message.sender)
+    def wants(self, message: Message, there: float) -> bool:
+        return self.kind in (None, message.kind) and self.sender in (None, message.sender) and there <= self.last
 
     def __str__(self) -> str:
         what = f"'{self.kind}'" if self.kind else "a message"
@@ -118,25 +121,48 @@ class VirtualNode:
         self._world.carry(header, Message(self.name, kind, self.round, header.fields, views))
 
     async def receive(
-        self, kind: str | None = None, sender: str | None = None, *, timeout: float | None = None
+        self,
+        kind: str | None = None,
+        sender: str | None = None,
+        *,
+        timeout: float | None = None,
+        by: Deadline | None = None,
     ) -> Message:
-        there = self._take(kind, sender)
+        if by is None and timeout is not None:
+            by = self.deadline(timeout)
+        last = math.inf if by is None else by.at + SAME_MOMENT
+        there = self._take(kind, sender, last)
         if there is None:
-            waiter = _Waiter(kind, sender, asyncio.get_running_loop().create_future())
+            waiter = _Waiter(kind, sender, last, asyncio.get_running_loop().create_future())
             self._waiters.append(waiter)
-            limit = None if timeout is None else self._world.clock.host_time(self._reached() + timeout)
             try:
-                if limit is None:
-                    there = await waiter.got
-                else:
-                    async with asyncio.timeout_at(limit):
-                        there = await waiter.got
-            except TimeoutError:
-                raise DeadlineExceeded(f"{self.name}: no {waiter} within {timeout:g} s") from None
+                if by is not None:
+                    await self._until(by.at, waiter.got)
+                    if not waiter.got.done():
+                        self._settled = max(self._settled, by.at)
+                        raise DeadlineExceeded(f"{self.name}: no {waiter} within {by.at - by.since:g} s")
+                there = await waiter.got
             finally:
                 self._waiters.remove(waiter)
         self._settled = max(self._settled, there[0])
         return there[1]
+
+    def deadline(self, seconds: float) -> Deadline:
+        now = self._reached()
+        return Deadline(now, now + seconds)
+
+    def waited(self, since: Deadline) -> None:
+        start, end = since.since, self._reached()
+        if end > start:
+            self._world.note(
+                Span(self._world.run, self.round, self.name, WAIT, start, end, source="modelled", due=end)
+            )  # fmt: skip
+
+    def leave_out(self, peer: str) -> None:
+        now = self._reached()
+        self._world.note(
+            Span(self._world.run, self.round, peer, LEFT_OUT, now, now, source="modelled", off_clock=True)
+        )  # fmt: skip
 
     async def compute(self, stage: str, fn: Callable[[], T], work: Work | None = None) -> T:
         async with self._device:
@@ -180,7 +206,7 @@ class VirtualNode:
     def arrive(self, message: Message, there: float) -> None:
         """`message` is there, at that emulated time."""
         for waiter in self._waiters:
-            if not waiter.got.done() and waiter.wants(message):
+            if not waiter.got.done() and waiter.wants(message, there):
                 waiter.got.set_result((there, message))
                 return
         self._arrived += 1
@@ -213,8 +239,20 @@ class VirtualNode:
             waits.append("room in its up link")
         return " and ".join(waits) or "something in its own program"
 
-    def _take(self, kind: str | None, sender: str | None) -> tuple[float, Message] | None:
-        """The oldest message that fits."""
+    async def _until(self, moment: float, got: "asyncio.Future[Any]") -> None:
+        """Wait for `got`, to the end of the emulated `moment`."""
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualEventLoop)
+        over = self._world.until(moment)
+        try:
+            await asyncio.wait({over, got}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            over.cancel()
+        if not got.done():
+            await loop.moment_over()
+
+    def _take(self, kind: str | None, sender: str | None, last: float) -> tuple[float, Message] | None:
+        """The oldest message that fits and was there by the emulated time `last`."""
         if kind is not None and sender is not None:
             key = (sender, kind)
             if key not in self._inbox:
@@ -225,6 +263,8 @@ class VirtualNode:
                 return None
             key = min(fitting, key=lambda k: self._inbox[k][0][0])
         line = self._inbox[key]
+        if line[0][1] > last:
+            return None
         _, there, message = line.popleft()
         if not line:
             del self._inbox[key]

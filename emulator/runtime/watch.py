@@ -10,6 +10,7 @@ from emulator.bus.controller import Controller, Event
 from emulator.change import told
 from emulator.errors import DeadlineExceeded, NodeFailure
 from emulator.plan import Plan
+from emulator.runtime.program import dispensable
 from emulator.timeline import Entry
 
 GRACE_SECONDS = 1.0
@@ -75,6 +76,7 @@ class Watch:
         self._observer = observer
         self._left = [run.name for run in plan.runs]
         self._missing = {node.name for node in plan.nodes}
+        self._gone: set[str] = set()
         self._started = False
         self._since = time.monotonic()
         self._notes: list[str] = []
@@ -98,6 +100,8 @@ class Watch:
                 elif exit_.done():
                     event.cancel()  # or it would take the last words away
                     await self._handle_exit(exit_.result())
+                    event = asyncio.create_task(self._controller.events.get())
+                    exit_ = asyncio.create_task(self._homes.any_exit())
                 elif lost.done():
                     lost.result()
         finally:
@@ -165,7 +169,7 @@ class Watch:
         if self._started:
             self._observer.finished(self._left.pop(0), now - self._since)
         self._started, self._since = True, now
-        self._missing = {node.name for node in self._plan.nodes}
+        self._missing = {node.name for node in self._plan.nodes} - self._gone
 
     def _failure(self, event: Event) -> NodeFailure:
         run = f"{self._left[0]}: " if self._started else ""
@@ -175,10 +179,26 @@ class Watch:
         return error
 
     async def _handle_exit(self, name: str) -> None:
-        """No home ends before the last run has: report its last words, should they be on their way, or its end."""
+        """No home ends before the last run has: report its last words, should they be on their way, or its end.
+
+        Where the programs do without that node from now on, its end is only noted.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE_SECONDS):
                 while self._left:
                     await self._handle(await self._controller.events.get())
-        if self._left:
+        if not self._left:
+            return
+        if not self._started or not self._dispensable(name):
             raise NodeFailure(self._homes.obituary(name))
+        self._notes.append(f"{self._left[0]}: {self._homes.obituary(name)}; from then on the others went on without it")
+        self._gone.add(name)
+        self._missing.discard(name)
+        self._controller.gone(name)
+        if not self._missing:
+            self._go_on()
+
+    def _dispensable(self, name: str) -> bool:
+        """Whether every run goes on without that node."""
+        says = next((dispensable(node.program) for node in self._plan.nodes if node.name == name), None)
+        return says is not None and all(says(run.config) for run in self._plan.runs)

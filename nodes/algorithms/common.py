@@ -23,17 +23,21 @@ from nodes.state import State, to_tensor
 
 @dataclass(frozen=True)
 class Upload:
-    """What one client sent: activations (batch, ...) float32 and labels (batch,) int64, and who it was."""
+    """What one client sent: activations (batch, ...) float32 and labels (batch,) int64, and who it was: its name, and
+    its place in the testbed's order."""
 
     client: str
     activations: Tensor
     labels: Tensor
+    place: int
 
     @classmethod
-    def from_arrays(cls, client: str, arrays: Mapping[str, NDArray[np.generic]], device: str = "cpu") -> "Upload":
+    def from_arrays(
+        cls, client: str, place: int, arrays: Mapping[str, NDArray[np.generic]], device: str = "cpu"
+    ) -> "Upload":
         """Read the tensors of an `uplink` message, for a model on `device`."""
         activations, labels = to_tensor(arrays["activations"]), to_tensor(arrays["labels"])
-        return cls(client, activations.to(device), labels.to(device).long())
+        return cls(client, activations.to(device), labels.to(device).long(), place)
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,12 @@ class Step:
 class Algorithm(ABC):
     """The server's side of one algorithm: one server-side model, one optimizer.
 
-    `step` gets the uploads of all clients, in testbed order; where they train in turns, one at a time.
+    `step` gets the uploads of all clients, in testbed order; where they train in turns, one at a time; and where late
+    ones are left out of a round (see nodes/participation.py), of those that are in time.
     """
+
+    one_client_model = False
+    """Whether there is one client-side model, which the clients hand around."""
 
     def __init__(self, model: nn.Module, settings: Settings, samples: Sequence[int]) -> None:
         """`model`: the server-side part. `samples`: how many training samples each client holds."""
@@ -75,7 +83,7 @@ class Algorithm(ABC):
         return [self.model] * len(self.samples)
 
     def step(self, round: int, uploads: Sequence[Upload]) -> Step:
-        """Train the server-side model on one mini-batch per client.
+        """Train the server-side model on one mini-batch of each of these clients.
 
         Raises FloatingPointError, naming round and client, when a loss is no longer a number.
         """
@@ -96,8 +104,8 @@ class Averaging(Algorithm):
         """Whether the client-side models are averaged when this round's backward passes are done."""
 
     @abstractmethod
-    def average(self, states: Sequence[State]) -> State:
-        """The client-side model that all clients go on with, from each client's, in testbed order."""
+    def average(self, states: Mapping[int, State]) -> State:
+        """The client-side model that these clients go on with, from each one's, by their places in testbed order."""
 
 
 def finite(round: int, uploads: Sequence[Upload], what: str, values: Tensor) -> list[float]:

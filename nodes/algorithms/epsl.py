@@ -6,7 +6,7 @@ back-propagated once, and the gradient of the activations it leads to is the sam
 are treated as in PSL; phi = 0 is PSL.
 
 The paper leaves open through which forward pass an average gradient goes back: through that of the clients' averaged
-activations (ours).
+activations (ours). Where clients are left out of a round, the averages are over those that take part.
 """
 
 from collections.abc import Sequence

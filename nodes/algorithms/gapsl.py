@@ -7,6 +7,8 @@ selection still gets the gradient of its own loss (ours), or, with `outside: fre
 With `local_steps` above 1 it is not mini-batch gradients that are aligned but what each client's batches add up to:
 every client has the server-side model take that many plain gradient steps on its own, and A's rows are the sums of
 their gradients (ours). The model that all share moves, by its optimizer, only when they are aligned.
+
+Where clients are left out of a round, S is the number of those that take part: K_t is a share of them.
 """
 
 from collections.abc import Sequence

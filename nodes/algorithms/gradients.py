@@ -20,7 +20,7 @@ BLOCK = 1 << 16  # columns of A at a time: for ten clients 2.6 MB, which stays i
 
 @dataclass(frozen=True)
 class Passes:
-    """What the clients' backward passes give: losses (clients,), and the gradients of each client's activations."""
+    """What the backward passes of n clients give: losses (n,), and the gradients of each client's activations."""
 
     losses: Tensor
     of_activations: list[Tensor]
@@ -28,7 +28,7 @@ class Passes:
 
 
 class ClientGradients(ABC):
-    """The gradients of one model, by client."""
+    """The gradients of one model, by client; `clients` is the most there are."""
 
     def __init__(self, model: nn.Module, clients: int) -> None:
         self.model = model
@@ -37,7 +37,7 @@ class ClientGradients(ABC):
 
     @abstractmethod
     def passes(self, uploads: Sequence[Upload], loss: Loss) -> Passes:
-        """Run each client's batch through the model and back; the Gram matrix is float64 (clients, clients)."""
+        """Run each client's batch through the model and back; the Gram matrix of n uploads is float64 (n, n)."""
 
     @property
     def complete(self) -> bool:
@@ -46,14 +46,14 @@ class ClientGradients(ABC):
 
     @abstractmethod
     def combine(self, weights: Tensor) -> None:
-        """Set the parameters' gradients to the sum of the clients' with these weights (clients,), float64."""
+        """Set the parameters' gradients to the sum of those of the last uploads with these weights (n,), float64."""
 
-    def _no_gram(self) -> Tensor:
-        return torch.zeros(self.clients, self.clients, dtype=torch.float64, device=self.parameters[0].device)
+    def _no_gram(self, clients: int) -> Tensor:
+        return torch.zeros(clients, clients, dtype=torch.float64, device=self.parameters[0].device)
 
 
 class Kept(ClientGradients):
-    """All of A, float32 (clients, D), in memory.
+    """All of A, float32 (n, D), in memory.
 
     Its size bounds the speed: 580 MB for ten clients of VGG-16. So autograd adds straight into its rows, and each
     product goes over it once, block by block.
@@ -62,7 +62,9 @@ class Kept(ClientGradients):
     def __init__(self, model: nn.Module, clients: int) -> None:
         super().__init__(model, clients)
         self._sizes = [parameter.numel() for parameter in self.parameters]
-        self.rows = torch.zeros(clients, sum(self._sizes), device=self.parameters[0].device)
+        self._memory = torch.zeros(clients, sum(self._sizes), device=self.parameters[0].device)
+        self.rows = self._memory
+        """A of the last uploads."""
 
     def views(self, row: Tensor) -> list[Tensor]:
         """A vector (D,) in the shapes of the parameters: the same memory."""
@@ -70,6 +72,7 @@ class Kept(ClientGradients):
         return [part.view_as(parameter) for part, parameter in zip(parts, self.parameters, strict=True)]
 
     def passes(self, uploads: Sequence[Upload], loss: Loss) -> Passes:
+        self.rows = self._memory[: len(uploads)]
         self.rows.zero_()
         return self._add_passes(uploads, loss)
 
@@ -84,7 +87,7 @@ class Kept(ClientGradients):
             assert activations.grad is not None
             losses.append(own.detach())
             of_activations.append(activations.grad)
-        gram = self._no_gram()
+        gram = self._no_gram(len(uploads))
         for block in torch.split(self.rows, BLOCK, dim=1):
             gram += block @ block.T
         return Passes(torch.stack(losses), of_activations, gram)
@@ -108,7 +111,8 @@ class Accumulated(Kept):
     """Rows that add up over `steps` mini-batches, each client on its own way from the weights that all share.
 
     Client i's way is plain gradient descent, so it stands at `start - rate * (row i)`: no other copy of the model is
-    needed. `passes` leaves the model where it started.
+    needed. `passes` leaves the model where it started. What a client has added up counts if it takes part in the last
+    of the mini-batches; else it is forgotten.
     """
 
     def __init__(self, model: nn.Module, clients: int, steps: int, rate: float) -> None:
@@ -120,8 +124,13 @@ class Accumulated(Kept):
         if self.complete:
             self._start = [parameter.detach().clone() for parameter in self.parameters]
             self._taken = 0
-            self.rows.zero_()
+            self._memory.zero_()
+        places = [upload.place for upload in uploads]
+        all_there = len(places) == self.clients
+        self.rows = self._memory if all_there else self._memory[places]
         passes = self._add_passes(uploads, loss)
+        if not all_there:
+            self._memory[places] = self.rows
         self._stand_at(self._start)
         self._taken += 1
         return passes
@@ -161,7 +170,7 @@ class Recomputed(ClientGradients):
                 between[-1].append(layer(between[-1][-1]))
         self._losses = [loss(upload, values[-1]) for upload, values in zip(uploads, between, strict=True)]
 
-        gram = self._no_gram()
+        gram = self._no_gram(len(uploads))
         gradients = [
             torch.autograd.grad(own, values[-1], retain_graph=True)[0]
             for own, values in zip(self._losses, between, strict=True)

@@ -4,11 +4,13 @@ Thapa, Arachchige, Camtepe, Sun, "SplitFed", arXiv 2004.12088. With `server: v2`
 clients, which trains on all of them at once, where SplitFedV2 takes them one after the other (ours); with `server: v1`
 each client has a server-side model of its own, and these are averaged whenever the clients' are. The separate
 aggregation server ("Fed server") shares the split-learning server's node here, so the models travel the server's links
-(ours). Each client keeps its own momentum over an average, and so does each server-side model (ours).
+(ours). Each client keeps its own momentum over an average, and so does each server-side model (ours). A client that is
+left out of an average, and with `server: v1` its server-side model, goes on as it is until the next one that it takes
+part in (ours).
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -53,7 +55,8 @@ class SFL(Averaging):
 
     def _step_replicas(self, round: int, uploads: Sequence[Upload]) -> Step:
         gradients, losses = [], []
-        for upload, (model, optimizer) in zip(uploads, self.replicas, strict=True):
+        for upload in uploads:
+            model, optimizer = self.replicas[upload.place]
             activations = upload.activations.detach().requires_grad_()
             loss = self.loss(upload, model(activations))
             optimizer.zero_grad()
@@ -62,8 +65,8 @@ class SFL(Averaging):
             gradients.append(activations.grad)
             losses.append(loss.detach())
         values = finite(round, uploads, "loss", torch.stack(losses))
-        for _, optimizer in self.replicas:
-            optimizer.step()
+        for upload in uploads:
+            self.replicas[upload.place][1].step()
         return Step(gradients, values)
 
     def models(self) -> Sequence[nn.Module]:
@@ -73,11 +76,13 @@ class SFL(Averaging):
     def averages_after(self, round: int) -> bool:
         return round % self.interval == 0
 
-    def average(self, states: Sequence[State]) -> State:
-        """The mean of the client-side models, weighted by the clients' numbers of samples; v1's server-side models
-        become theirs."""
+    def average(self, states: Mapping[int, State]) -> State:
+        """The mean of the client-side models, weighted by these clients' numbers of samples; their server-side models
+        of v1 become the mean of those."""
+        samples = [self.samples[place] for place in states]
         if len(self.replicas) > 1:
-            mean = weighted_mean([take(model) for model, _ in self.replicas], self.samples)
-            for model, _ in self.replicas:
+            models = [self.replicas[place][0] for place in states]
+            mean = weighted_mean([take(model) for model in models], samples)
+            for model in models:
                 give(model, mean)
-        return weighted_mean(states, self.samples)
+        return weighted_mean([*states.values()], samples)

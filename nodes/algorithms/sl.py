@@ -16,6 +16,8 @@ from nodes.algorithms.common import Algorithm, Step, Upload, finite
 class SL(Algorithm):
     """Server update: the gradient of the one client's mean loss, at every turn."""
 
+    one_client_model = True
+
     def train(self, round: int, uploads: Sequence[Upload]) -> Step:
         (upload,) = uploads
         activations = upload.activations.requires_grad_()

@@ -51,6 +51,7 @@ def stepper(variant: str, batch: int) -> Callable[[], None]:
             f"client-{k}",
             torch.rand(batch, *shape, generator=generator),
             torch.randint(10, (batch,), generator=generator),
+            k,
         )
         for k in range(CLIENTS)
     ]

@@ -227,6 +227,51 @@ async def test_a_deadline_names_the_peer_and_what_it_should_have_sent() -> None:
 
 
 @on_loop
+async def test_what_was_due_by_a_deadline_is_in_time_however_late_the_host_brings_it() -> None:
+    async with world(make_plan("server", "client", up={"delay": "100 ms"})) as bus:
+        server, client = await bus.nodes("server", "client")
+        await client.send("server", "greeting")
+        by = server.deadline(0.3)
+        await asyncio.sleep(0.6)
+        assert server.deadline(0.0).at > by.at  # the program was held up, and looks only now
+        assert (await server.receive("greeting", "client", by=by)).sender == "client"
+
+
+@on_loop
+async def test_what_is_due_after_a_deadline_is_late_and_stays_for_later() -> None:
+    async with world(make_plan("server", "client", up={"delay": "300 ms"})) as bus:
+        server, client = await bus.nodes("server", "client")
+        await client.send("server", "greeting")
+        by = server.deadline(0.1)
+        await asyncio.sleep(0.5)
+        assert server.deadline(0.0).at > by.at + 0.3
+        with pytest.raises(DeadlineExceeded, match=r"no 'greeting' from any peer within 0\.1 s"):
+            await server.receive("greeting", by=by)
+        assert (await server.receive("greeting", timeout=SECONDS)).sender == "client"
+
+
+@on_loop
+async def test_after_a_deadline_a_node_goes_on_from_its_very_moment() -> None:
+    async with world(make_plan("server", "client")) as bus:
+        server, _ = await bus.nodes("server", "client")
+        server.round = 1
+        by = server.deadline(0.2)
+        with pytest.raises(DeadlineExceeded):
+            await server.receive(by=by)
+        server.waited(by)
+        server.leave_out("client")
+        await server.compute("serve", lambda: None)
+        await server.run(_nothing)  # hands over what it noted
+        ((wait,), (mark,), (serve,)) = [await bus.spans(stage=stage) for stage in ("wait", "left_out", "serve")]
+    assert wait["start"] == by.since
+    assert wait["end"] >= by.at
+    # A host that is held up for longer than a node may make up for shows.
+    assert wait["end"] == by.at or wait["end"] > by.at + CARRY_SECONDS
+    assert serve["start"] == pytest.approx(wait["end"], abs=1e-6) or serve["start"] > by.at + CARRY_SECONDS
+    assert (mark["node"], mark["off_clock"]) == ("client", True)
+
+
+@on_loop
 async def test_others_messages_stay_for_later_while_one_is_waited_for() -> None:
     async with world(make_plan("server", "one", "two")) as bus:
         server, one, two = await bus.nodes("server", "one", "two")

@@ -225,3 +225,27 @@ def test_a_virtual_clock_of_any_scale_shows_the_same_times(scale: float) -> None
         return clock.now()
 
     assert_close(virtually(main), 3.75, what="emulated time")
+
+
+def test_the_end_of_a_moment_comes_after_all_else_that_happens_at_it() -> None:
+    said: list[str] = []
+
+    async def chain(loop: VirtualEventLoop, links: int) -> None:
+        await asyncio.sleep(1.0)
+        for _ in range(links):
+            await asyncio.sleep(0)
+        said.append("chain")
+
+    async def last(loop: VirtualEventLoop) -> None:
+        await asyncio.sleep(1.0)
+        await loop.moment_over()
+        said.append(f"over at {loop.time():g}")
+
+    async def everything() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualEventLoop)
+        await asyncio.gather(last(loop), chain(loop, 50), asyncio.sleep(1.5))
+
+    with asyncio.Runner(loop_factory=VirtualEventLoop) as runner:
+        runner.run(everything())
+    assert said == ["chain", "over at 1"]

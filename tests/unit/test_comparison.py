@@ -68,3 +68,9 @@ def test_the_hosts_drift_is_of_its_cpu_time_alone() -> None:
     assert found is not None
     assert_close(found, (0.3 + 0.6) / (1.0 / 5.0 + 4.0 / 10.0), what="CPU seconds over those predicted")
     assert drift([measured[2]], predicted, {}) is None
+
+
+def test_where_nodes_are_left_out_what_both_sides_have_is_compared() -> None:
+    mark = Span("psl", 2, "a", "left_out", 21.0, 21.0, off_clock=True)
+    found = compare([*MEASURED, span("model_up", 20.0, 20.5, round=2, peer="b"), mark], PREDICTED)
+    assert set(found.stages) == {"forward", "uplink"}

@@ -105,3 +105,14 @@ def test_busy_time_is_no_more_than_the_spans_and_no_more_than_the_round(
     assert max(end - start for start, end in ordered) - 1e-9 <= busy <= latency + 1e-9
     assert busy <= sum(end - start for start, end in ordered) + 1e-9
     assert busy == pytest.approx(shuffled.busy()["a"])
+
+
+def test_what_a_node_ends_after_it_was_left_out_does_not_lengthen_a_round() -> None:
+    rounds = Rounds(Host())
+    rounds.note(span(1, 0.0, 1.0))
+    rounds.note(span(1, 0.0, 5.0, "late"))
+    rounds.note(span(1, 0.5, 6.0, "late", peer="a"))
+    rounds.note(span(1, 2.0, 2.0, "late", stage="left_out", off_clock=True))  # the last to be heard of
+    rounds.finish()
+    assert rounds.latency() == 1.0
+    assert rounds.busy() == {"a": 1.0}

@@ -344,3 +344,31 @@ def test_a_bad_span_is_refused_by_name(fields: object, message: str) -> None:
 def test_a_bad_metric_is_refused_by_name(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Metric.from_fields({"run": "psl", "round": 2, "node": "server", "name": "loss", "value": 1.0, **change})
+
+
+def test_what_a_node_ends_after_it_was_left_out_is_in_no_round() -> None:
+    def span(stage: str, node: str, start: float, end: float, peer: str = "", number: int = 1) -> Span:
+        return Span("psl", number, node, stage, start, end, peer=peer, bytes=9 if peer else 0)
+
+    kept = [
+        span("client_forward", "late", 0.0, 1.0),
+        span("uplink", "a", 0.5, 1.0, "server"),
+        span("server_step", "server", 2.0, 2.5),
+    ]
+    dropped = [span("uplink", "late", 1.0, 7.0, "server"), span("downlink", "server", 2.5, 2.6, "late")]
+    mark = Span("psl", 1, "late", timeline.LEFT_OUT, 2.0, 2.0, off_clock=True)
+    next_round = [span("uplink", "late", 8.0, 9.0, "server", number=2)]
+    # The node hands in what it noted when it likes.
+    for order in ([mark, *dropped, *kept, *next_round], [*next_round, *kept, *dropped, mark]):
+        assert timeline.rounds(order)[1] == kept
+        assert timeline.latencies(order) == {1: 2.5, 2: 1.0}
+    assert timeline.latencies([*kept, *dropped, *next_round])[1] == 7.0
+
+
+def test_a_round_of_which_nothing_was_waited_for_has_no_timing() -> None:
+    spans = [
+        Span("psl", 1, "late", "client_forward", 0.0, 3.0),
+        Span("psl", 1, "late", timeline.LEFT_OUT, 2.0, 2.0, off_clock=True),
+    ]
+    with pytest.raises(ValueError, match="no timing"):
+        timeline.rounds(spans)

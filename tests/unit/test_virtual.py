@@ -136,3 +136,31 @@ def test_an_observers_failure_reaches_whoever_runs() -> None:
 
     with pytest.raises(InputError, match="the disk is full"):
         simulate(plan(link=LINK), refuse)
+
+
+WAITERS = {"server": "waits_up_to_a_moment", "client": "says_a_word_later"}
+NO_LINK = {"source": "a test", "up": {"rate": "unlimited"}, "down": {"rate": "unlimited"}}
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.3, 7.1])
+@pytest.mark.parametrize(
+    ("deadline", "came"), [(0.5, 0), (1.0, 1), (1.0 - 1e-6, 0), (1.0 + 1e-6, 1), (2.0, 2), (3.0, 3), (9.0, 3)]
+)
+def test_what_comes_at_the_very_moment_of_a_deadline_is_in_time(deadline: float, came: int, scale: float) -> None:
+    made = plan(WAITERS, clients=3, rounds=1, link=NO_LINK, scale=scale, workload={"deadline": deadline})
+    spans, metrics = run(made)
+    assert [metric.value for metric in metrics] == [came]
+    (serve,) = [span for span in spans if span.stage == "serve"]
+    assert_close(serve.start, min(deadline, 3.0), what="what follows the wait")
+    assert [(span.start, span.end) for span in spans if span.stage == timeline.WAIT] == (
+        [(0.0, serve.start)] if came < 3 else []
+    )
+    assert [span.node for span in spans if span.stage == timeline.LEFT_OUT] == ["client-1", "client-2", "client-3"][
+        came:
+    ]
+
+
+def test_what_comes_after_a_deadline_stays_for_later_and_is_in_no_latency() -> None:
+    spans, _ = run(plan(WAITERS, clients=3, rounds=1, link=NO_LINK, workload={"deadline": 1.5}))
+    assert len([span for span in spans if span.stage == "word"]) == 3
+    assert_close(timeline.round_latency(timeline.rounds(spans)[1]), 1.5 + 1.0, what="the round")

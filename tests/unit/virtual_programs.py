@@ -1,10 +1,12 @@
 """Programs for the virtual runtime: an exchange of known times, and several ways to go wrong."""
 
 import asyncio
+import contextlib
 
 import numpy as np
 
 from emulator import Node, Work
+from emulator.errors import DeadlineExceeded
 
 GIGA = Work(flops=1e9)
 
@@ -97,3 +99,29 @@ async def keeps_talking(node: Node) -> None:
     while True:
         await node.send("server", "word")
         await asyncio.sleep(0)
+
+
+async def waits_up_to_a_moment(node: Node) -> None:
+    """Counts the words that are there by a deadline, then goes on without the others."""
+    node.round = 1
+    by, came = node.deadline(node.config["workload"]["deadline"]), 0
+    with contextlib.suppress(DeadlineExceeded):
+        while came < len(node.peers["client"]):
+            await node.receive("word", by=by)
+            came += 1
+    node.record("came", came)
+    if came < len(node.peers["client"]):
+        node.waited(by)
+        for peer in node.peers["client"][came:]:
+            node.leave_out(peer)
+    await node.compute("serve", lambda: None, GIGA)
+    for _ in node.peers["client"][came:]:
+        await node.receive("word")
+
+
+async def says_a_word_later(node: Node) -> None:
+    """The first client after a second, the next after two, and so on."""
+    node.round = 1
+    for _ in range(node.peers["client"].index(node.name) + 1):
+        await node.compute("think", lambda: None, GIGA)
+    await node.send("server", "word")

@@ -1,6 +1,7 @@
 """The server steps against each other and against plain autograd."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -234,7 +235,7 @@ def test_sfl_weighs_clients_by_their_samples():
     method = algorithm("sfl", clients=2)
     method.samples = [300, 100]
     states = [{"weight": np.full((2, 2), value, dtype=np.float32)} for value in (1.0, 5.0)]
-    averaged = method.average(states)["weight"]
+    averaged = method.average(dict(enumerate(states)))["weight"]
     assert averaged.dtype == np.float32
     assert averaged == pytest.approx(np.full((2, 2), 2.0))
 
@@ -254,7 +255,7 @@ def test_sfl_v1_trains_each_clients_server_side_model_on_that_client_alone():
 
     method.samples = [1, 1, 2]
     state = {"weight": np.zeros(1, dtype=np.float32)}
-    method.average([state] * 3)
+    method.average(dict.fromkeys(range(3), state))
     expected = [(a + b + 2 * c) / 4 for a, b, c in zip(*alone, strict=True)]
     for model in method.models():
         assert_same(list(model.parameters()), expected)
@@ -285,3 +286,52 @@ def test_every_algorithm_of_the_configuration_exists():
 def test_an_unknown_algorithm_is_refused_with_the_nearest():
     with pytest.raises(ValueError, match=r"no algorithm is called 'gaspl': did you mean 'gapsl'\?"):
         named("gaspl")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("psl", {}),
+        ("psl", {"passes": "separate"}),
+        ("epsl", {}),
+        ("sfl", {}),
+        ("gapsl", {}),
+        ("gapsl", {"memory": "low"}),
+    ],
+)
+def test_a_step_with_some_of_the_clients_is_that_of_a_testbed_of_these(name, options):
+    some = [upload for upload in uploads(5) if upload.place in (1, 3, 4)]
+    of_five, of_three = algorithm(name, clients=5, **options), algorithm(name, clients=3, **options)
+    one, other = of_five.step(1, some), of_three.step(1, some)
+    assert_same(one.gradients, other.gradients, exactly=True)
+    assert_same(of_five.parameters, of_three.parameters, exactly=True)
+    assert (one.losses, one.metrics) == (other.losses, other.metrics)
+    assert len(of_five.step(2, uploads(5)).gradients) == 5  # and back with all
+
+
+def test_gapsl_adds_up_each_clients_own_updates_whoever_else_takes_part():
+    method = algorithm("gapsl", clients=3, local_steps=2, ablation=["non-lgi", "non-gda"])
+    alone = algorithm("gapsl", clients=1, local_steps=2, ablation=["non-lgi", "non-gda"])
+    method.step(1, uploads(3, seed=1))
+    method.step(2, uploads(3, seed=2)[2:])  # what the others have added up is forgotten
+    for round in (1, 2):
+        alone.step(round, [dataclasses.replace(uploads(3, seed=round)[2], place=0)])
+    assert_same(method.parameters, alone.parameters)
+
+
+def test_sfl_averages_those_who_are_there():
+    method = algorithm("sfl", clients=3)
+    method.samples = [300, 1000, 100]
+    states = {place: {"weight": np.full(2, value, dtype=np.float32)} for place, value in ((0, 1.0), (2, 5.0))}
+    assert method.average(states)["weight"] == pytest.approx(np.full(2, 2.0))
+
+
+def test_sfl_v1_leaves_the_models_of_absent_clients_alone():
+    method = algorithm("sfl", clients=3, server="v1")
+    before = [weights(model) for model in method.models()]
+    method.step(1, [upload for upload in uploads(3) if upload.place != 1])
+    method.average({place: {"weight": np.zeros(1, dtype=np.float32)} for place in (0, 2)})
+    after = [weights(model) for model in method.models()]
+    assert all(torch.equal(after[1][name], value) for name, value in before[1].items())
+    assert all(torch.equal(after[0][name], value) for name, value in after[2].items())
+    assert not all(torch.equal(after[0][name], value) for name, value in before[0].items())

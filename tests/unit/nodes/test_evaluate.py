@@ -80,7 +80,7 @@ def upload(value):
 def test_a_loss_that_is_no_number_says_where_the_last_good_models_are(tmp_path):
     one = training(checkpoint=str(tmp_path / "kept"))
     states = [take(build(read(config()).workload.model.architecture, 1, stop=2))] * 2
-    one.evaluate(6, states)
+    one.evaluate(6, dict(enumerate(states)))
     server = take(one._algorithm.model)
     with pytest.raises(FloatingPointError, match=r"round 7: the loss of b is nan.*the models of round 6 are in .*kept"):
         one.step(7, [("a", upload(1.0)), ("b", upload(float("nan")))])
@@ -96,8 +96,8 @@ def test_a_loss_that_is_no_number_says_where_the_last_good_models_are(tmp_path):
 def test_models_that_are_no_numbers_do_not_take_the_place_of_those_that_were_kept(tmp_path):
     one = training(checkpoint=str(tmp_path))
     state = take(build(read(config()).workload.model.architecture, 1, stop=2))
-    one.evaluate(1, [state] * 2)
-    one.evaluate(2, [state, {name: value * np.nan for name, value in state.items()}])
+    one.evaluate(1, {0: state, 1: state})
+    one.evaluate(2, {0: state, 1: {name: value * np.nan for name, value in state.items()}})
     assert checkpoint.read(tmp_path / "psl-seed-1.npz")[0] == 1
 
 

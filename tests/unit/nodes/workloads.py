@@ -42,6 +42,7 @@ def uploads(clients: int, batch: int = 8, seed: int = 0) -> list[Upload]:
             f"client-{k + 1}",
             torch.rand(batch, 8, 4, 4, generator=generator),
             torch.randint(10, (batch,), generator=generator),
+            k,
         )
         for k in range(clients)
     ]

@@ -30,8 +30,11 @@ def test_every_column_of_metrics_is_documented() -> None:
     gapsl = (Path(__file__).parents[3] / "nodes" / "algorithms" / "gapsl.py").read_text(encoding="utf-8")
     recorded = set(re.findall(r'^ +"(\w+)": ', gapsl.split("def _metrics(")[1], re.MULTILINE))
     assert recorded >= {"mean_angle", "leaders"}
+    timed = (Path(__file__).parents[3] / "nodes" / "timed_server.py").read_text(encoding="utf-8")
+    left_out = set(re.findall(r'record\("(\w+)"', timed)) | set(re.findall(r'"(evaluated)"', timed))
+    assert left_out == {"participants", "lost_rounds", "loss", "evaluated"}
     evaluated = Evaluation(everyone=Spread(0.5, 0.4, 0.6), own=Spread(0.5, 0.4, 0.6), ensemble=0.5).metrics()
-    assert first_cells(section("`metrics.csv`")) == {*KEYS, *FIRST, *evaluated} | recorded
+    assert first_cells(section("`metrics.csv`")) == {*KEYS, *FIRST, *evaluated} | recorded | left_out
 
 
 def test_every_file_is_documented() -> None:
