@@ -78,7 +78,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     done = edgebed(path, "--size", "short", "--jobs", 1, "--out", folder / "out")
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"^\d/6 ", done.stderr, re.MULTILINE)) == 6
-    assert re.search(r"a b +all +\d+\.\d ± \d+\.\d +-", done.stdout)
+    assert re.search(r"a b +accuracy, all labels +\d+\.\d ± \d+\.\d +-", done.stdout)
+    assert re.search(r"round converged +2 ± 0 +-", done.stdout)
     return str(path), folder / "out"
 
 
