@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -79,6 +80,12 @@ def cells(reference: str, overrides: Mapping[str, Any], size: str | None = None)
                 one = {**settings, "algorithms": [algorithm], "seed": seed}
                 experiments.check(reference, one)
                 found.append(Cell(case.name, algorithm, seed, one))
+    folders = Counter(cell.folder for cell in found)
+    if len(folders) < len(found):
+        twice, _ = folders.most_common(1)[0]
+        raise InputError(
+            f"{reference}: two runs would share the folder {twice}: give the cases other names, and each seed once"
+        )
     return found
 
 

@@ -38,7 +38,8 @@ def run_study(
         overrides["study.seeds"] = [overrides.pop("seed")]
     planned = study.cells(reference, overrides, size)
     folder = out or files.RUNS / "-".join(filter(None, (Path(reference).stem, size)))
-    folder.mkdir(parents=True, exist_ok=True)
+    with files.refusals("create", folder):
+        folder.mkdir(parents=True, exist_ok=True)
 
     def say(line: str) -> None:
         if line:

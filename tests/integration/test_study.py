@@ -65,6 +65,10 @@ def test_a_study_is_every_case_with_every_algorithm_and_seed_at_one_size(referen
         study.cells(reference, {}, "shrot")
     with pytest.raises(InputError, match="is no study"):
         study.cells("demo", {})
+    with pytest.raises(InputError, match="two runs would share the folder IID/psl/seed-2"):
+        study.cells(reference, {"study.seeds": [1, 2, 2]})
+    with pytest.raises(InputError, match="two runs would share the folder a-b/psl/seed-1"):
+        study.cells(reference, {"study.cases": [{"name": "a b"}, {"name": "a-b"}]})
     with pytest.raises(InputError, match="eta"):
         study.cells(reference, {"workload.algorithms.gapsl.eta": "much"})
 
@@ -150,6 +154,18 @@ def test_a_draw_that_leaves_a_client_nothing_is_refused_before_the_first_run(ref
     assert done.returncode == 2
     assert re.match(r"edgebed: a b, psl, seed 1: .*alpha 0.001 leaves client \d of 4 ", done.stderr)
     assert not list(out.iterdir())
+
+
+def test_a_study_runs_in_virtual_time_alone(reference: str) -> None:
+    done = edgebed(reference, "--runtime", "local")
+    assert done.returncode == 2
+    assert "is a study, which runs in virtual time: leave --runtime out" in done.stderr
+
+
+def test_a_folder_that_cannot_be_is_one_line(reference: str) -> None:
+    done = edgebed(reference, "--out", reference)
+    assert done.returncode == 2
+    assert done.stderr.strip() == f"edgebed: cannot create {reference}: File exists"
 
 
 def test_a_size_is_for_studies() -> None:
