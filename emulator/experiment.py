@@ -59,7 +59,7 @@ def check(reference: str, overrides: Mapping[str, Any], *, prepare: bool = False
             with _explained(program, document):
                 _check_config(program, run.config, plan)
                 if prepare and (have_ready := preparer(program)) is not None:
-                    have_ready(run.config)
+                    have_ready(run.config, plan.peers)
     return experiment
 
 
@@ -83,8 +83,12 @@ def _explained(program: str, document: Document) -> Iterator[None]:
         raise InputError(f"{document.source}: workload: {error}") from None
 
 
-def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, progress: Progress) -> Finished:
+def run(
+    experiment: Experiment, runtime: str, host: Host, out: Path | None, progress: Progress, *, page: bool = True
+) -> Finished:
     """Run `experiment` (resolved) in `runtime` on `host`; leaves a folder, `out` or the next free one, with it all.
+
+    Without `page` a run that goes well leaves no report.html; `edgebed report` can make it at any time.
 
     Raises `EdgebedError` of the kind that fits; what had been measured until then is in the folder.
     """
@@ -111,7 +115,8 @@ def run(experiment: Experiment, runtime: str, host: Host, out: Path | None, prog
             except EdgebedError as error:  # what was measured stands without it
                 outcome.notes.append(f"not predicted: {error}")
         finished = _judge(experiment, plan, runtime, host, recorder, outcome, predicted)
-    html.make([folder], folder / files.REPORT)
+    if page:
+        html.make([folder], folder / files.REPORT)
     return finished
 
 

@@ -6,6 +6,7 @@ interrupted goes on where it stopped. What a run gives depends on its settings a
 processes there are or on what else they do.
 """
 
+import contextlib
 import csv
 import json
 import multiprocessing
@@ -13,7 +14,8 @@ import os
 import re
 import shutil
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ from emulator.library import load_experiment
 from emulator.profiles import Experiment
 from emulator.report import files, text
 from emulator.report.progress import Progress
-from emulator.system import die_with_parent, single_threaded
+from emulator.system import die_with_parent, single_threaded, uninterrupted
 
 STUDY = "study.json"
 RUNTIME = "virtual"
@@ -78,6 +80,12 @@ def cells(reference: str, overrides: Mapping[str, Any], size: str | None = None)
                 one = {**settings, "algorithms": [algorithm], "seed": seed}
                 experiments.check(reference, one)
                 found.append(Cell(case.name, algorithm, seed, one))
+    folders = Counter(cell.folder for cell in found)
+    if len(folders) < len(found):
+        twice, _ = folders.most_common(1)[0]
+        raise InputError(
+            f"{reference}: two runs would share the folder {twice}: give the cases other names, and each seed once"
+        )
     return found
 
 
@@ -91,12 +99,13 @@ def run(reference: str, planned: Sequence[Cell], out: Path, jobs: int, say: Call
     say(f"{len(planned) - len(left)} of {len(planned)} runs are there already" if len(left) < len(planned) else "")
     failures: list[str] = []
     if left:
-        experiments.check(reference, left[0].overrides, prepare=True)  # data once, before anyone wants them
+        for cell in left:  # the data once, before anyone wants them
+            _prepare(reference, cell)
         this_host()
         os.environ.update(single_threaded())
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, mp_context=context, initializer=die_with_parent) as pool:
-            waiting: dict[Future[None], Cell] = {pool.submit(_run_one, reference, cell, out): cell for cell in left}
+        with _processes(jobs) as pool:
+            with uninterrupted():
+                waiting: dict[Future[None], Cell] = {pool.submit(_run_one, reference, cell, out): cell for cell in left}
             for done, future in enumerate(as_completed(waiting), start=1):
                 cell = waiting[future]
                 try:
@@ -132,6 +141,27 @@ def summary(planned: Sequence[Cell], out: Path) -> dict[str, Any]:
     return {"cases": found}
 
 
+@contextlib.contextmanager
+def _processes(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """So many processes. When interrupted, what has not begun never does, and nobody waits for what has."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=die_with_parent) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
+
+
+def _prepare(reference: str, cell: Cell) -> None:
+    try:
+        experiments.check(reference, cell.overrides, prepare=True)
+    except InputError as error:
+        raise InputError(f"{cell}: {error}") from None
+
+
 def _run_one(reference: str, cell: Cell, out: Path) -> None:
     """In a process of its own."""
     folder = out / cell.folder
@@ -140,7 +170,8 @@ def _run_one(reference: str, cell: Cell, out: Path) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     prepared = experiments.check(reference, cell.overrides)
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, Progress(Console(file=nowhere)) as progress:
-        experiments.run(prepared, RUNTIME, this_host(), unfinished, progress)
+        # Drawing a page takes seconds, and nobody opens sixty of them.
+        experiments.run(prepared, RUNTIME, this_host(), unfinished, progress, page=False)
     unfinished.rename(folder)
 
 

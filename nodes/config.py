@@ -5,6 +5,7 @@ No PyTorch here: a wrong word is reported at once.
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, PrivateAttr, fie
 
 from emulator.errors import nearest
 from emulator.units import Time
-from nodes import cifar
+from nodes import cifar, partition
 from nodes.architectures import ARCHITECTURES, Architecture, Norm, architecture
-from nodes.data import KINDS
+from nodes.data import KINDS, load
 from nodes.options import Algorithms, ClientRate, Options, Rate, Strict
 
 
@@ -235,18 +236,27 @@ def check(config: Mapping[str, Any], peers: Mapping[str, Sequence[str]]) -> None
         )
 
 
-def prepare(config: Mapping[str, Any]) -> None:
+def prepare(config: Mapping[str, Any], peers: Mapping[str, Sequence[str]]) -> None:
     """Have the data and the devices there before a run starts; downloads data if, and only if, the file allows it.
 
-    Raises ValueError with what to do.
+    Raises ValueError with what to do, also where the data, as they are drawn, leave a client without a batch.
     """
-    workload = read(config).workload
+    settings = read(config)
+    workload = settings.workload
     for role, device in workload.devices:
         if device == "cuda":
             _check_cuda(role)
     data = workload.data
     if data.name != "digits":
         cifar.prepare(cifar.ARCHIVES[data.name], Path(data.folder), download=data.download)
+    if settings.training:
+        _check_draw(data, len(peers["client"]), workload.batch_size, settings.seed)
+
+
+@cache
+def _check_draw(data: Data, clients: int, batch: int, seed: int) -> None:
+    """Once, for all algorithms and roles share it."""
+    partition.draw(data, load(data, "train", seed).labels, clients, batch, seed)
 
 
 def _check_cuda(role: str) -> None:

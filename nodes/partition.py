@@ -4,10 +4,28 @@ Both ways return one sorted array of positions per client: disjoint, together al
 long, a batch; the same generator gives the same partition.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
+from nodes.seeds import generator as seeded
+
+if TYPE_CHECKING:
+    from nodes.config import Data
+
 Positions = NDArray[np.int64]
+
+
+def draw(data: "Data", labels: NDArray[np.int64], clients: int, minimum: int, seed: int) -> list[Positions]:
+    """The partition that `data` and `seed` mean: every client draws the whole of it, and takes its own part.
+
+    Raises ValueError where it gives a client less than `minimum`.
+    """
+    own = seeded(seed, "partition")
+    if data.partition == "iid":
+        return iid(len(labels), clients, minimum, own)
+    return dirichlet(labels, clients, data.alpha, minimum, own, fill=data.fill)
 
 
 def iid(samples: int, clients: int, minimum: int, generator: np.random.Generator) -> list[Positions]:

@@ -32,7 +32,8 @@ class Trainer:
         self._pull = ProximalPull(list(self.model.parameters()), settings.options.proximal)
         try:
             source = data.load(workload.data, "train", seed)
-            self.samples = source.take(_parts(settings, source.labels, clients)[index])
+            parts = partition.draw(workload.data, source.labels, clients, workload.batch_size, seed)
+            self.samples = source.take(parts[index])
         except ValueError as error:
             raise InputError(str(error)) from error
         self.held = len(self.samples)
@@ -76,11 +77,3 @@ class Trainer:
     def load(self, state: State) -> None:
         """Go on with these client-side weights; the momentum stays."""
         give(self.model, state)
-
-
-def _parts(settings: Settings, labels: NDArray[np.int64], clients: int) -> list[NDArray[np.int64]]:
-    """Every client draws the whole partition, all from the same generator."""
-    chosen, batch, draw = settings.workload.data, settings.workload.batch_size, generator(settings.seed, "partition")
-    if chosen.partition == "iid":
-        return partition.iid(len(labels), clients, batch, draw)
-    return partition.dirichlet(labels, clients, chosen.alpha, batch, draw, fill=chosen.fill)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from emulator import experiment as experiments
+from emulator import study
 from emulator.commands.study import is_study, run_study
 from emulator.errors import InputError
 from emulator.host import this_host
@@ -66,6 +67,9 @@ def run(
             raise InputError(f"--target: {error}") from None
         overrides["target_accuracy"] = target
     if is_study(experiment, overrides):
+        asked = click.get_current_context().get_parameter_source("runtime") is click.core.ParameterSource.COMMANDLINE
+        if asked and runtime != study.RUNTIME:
+            raise InputError(f"{experiment} is a study, which runs in virtual time: leave --runtime out")
         with _interruptible():
             run_study(experiment, overrides, size, jobs, out, as_json)
         return

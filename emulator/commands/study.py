@@ -16,7 +16,13 @@ from emulator.library import load_experiment
 from emulator.report import files
 from emulator.report.table import console
 
-VIEWS = {"accuracy": "all", "accuracy_own": "own mix", "accuracy_ensemble": "ensemble"}
+ROWS = {
+    "accuracy": ("accuracy, all labels", 100),
+    "accuracy_own": ("own mix", 100),
+    "accuracy_ensemble": ("ensemble", 100),
+    "converged_round": ("round converged", 1),
+}
+"""What the table says of each metric, and in which unit: percent, or rounds."""
 
 
 def is_study(reference: str, overrides: Mapping[str, Any]) -> bool:
@@ -32,7 +38,8 @@ def run_study(
         overrides["study.seeds"] = [overrides.pop("seed")]
     planned = study.cells(reference, overrides, size)
     folder = out or files.RUNS / "-".join(filter(None, (Path(reference).stem, size)))
-    folder.mkdir(parents=True, exist_ok=True)
+    with files.refusals("create", folder):
+        folder.mkdir(parents=True, exist_ok=True)
 
     def say(line: str) -> None:
         if line:
@@ -47,20 +54,21 @@ def run_study(
 
 
 def _table(figures: Mapping[str, Any]) -> Table:
-    """Accuracies in percent, mean and standard deviation over the seeds: a row for each case and view."""
+    """Mean and standard deviation over the seeds, accuracies in percent: a row for each case and metric."""
     algorithms = list(dict.fromkeys(name for case in figures["cases"].values() for name in case))
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for head in ("case", "accuracy on", *algorithms):
+    for head in ("case", "", *algorithms):
         made.add_column(head)
     for case, by_algorithm in figures["cases"].items():
-        for metric, view in VIEWS.items():
-            row = [_percent(by_algorithm.get(name, {}).get(metric)) for name in algorithms]
-            made.add_row(case if metric == "accuracy" else "", view, *row)
+        for metric, (words, unit) in ROWS.items():
+            row = [_spread(by_algorithm.get(name, {}).get(metric), unit) for name in algorithms]
+            made.add_row(case if metric == "accuracy" else "", words, *row)
     return made
 
 
-def _percent(figure: Mapping[str, Any] | None) -> str:
+def _spread(figure: Mapping[str, Any] | None, unit: float) -> str:
     if figure is None:
         return "-"
-    spread = "" if figure["sd"] is None else f" ± {100 * figure['sd']:.1f}"
-    return f"{100 * figure['mean']:.1f}{spread}"
+    digits = 1 if unit > 1 else 0
+    spread = "" if figure["sd"] is None else f" ± {unit * figure['sd']:.{digits}f}"
+    return f"{unit * figure['mean']:.{digits}f}{spread}"

@@ -49,10 +49,11 @@ def checker(name: str) -> Callable[[dict[str, Any], dict[str, list[str]]], None]
     return _hook(name, "check")
 
 
-def preparer(name: str) -> Callable[[dict[str, Any]], None] | None:
-    """The function `prepare(config)` of the program's module, if it has one.
+def preparer(name: str) -> Callable[[dict[str, Any], dict[str, list[str]]], None] | None:
+    """The function `prepare(config, peers)` of the program's module, if it has one.
 
-    It has what a run needs there before it starts, such as data, and raises `ValueError` where that cannot be.
+    It has what a run needs there before it starts, such as data, and raises `ValueError` where that cannot be, or
+    where what is there shows that the run cannot work.
     """
     return _hook(name, "prepare")
 

@@ -1,8 +1,10 @@
 """Studies: real processes, virtual time."""
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +65,10 @@ def test_a_study_is_every_case_with_every_algorithm_and_seed_at_one_size(referen
         study.cells(reference, {}, "shrot")
     with pytest.raises(InputError, match="is no study"):
         study.cells("demo", {})
+    with pytest.raises(InputError, match="two runs would share the folder IID/psl/seed-2"):
+        study.cells(reference, {"study.seeds": [1, 2, 2]})
+    with pytest.raises(InputError, match="two runs would share the folder a-b/psl/seed-1"):
+        study.cells(reference, {"study.cases": [{"name": "a b"}, {"name": "a-b"}]})
     with pytest.raises(InputError, match="eta"):
         study.cells(reference, {"workload.algorithms.gapsl.eta": "much"})
 
@@ -76,7 +82,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     done = edgebed(path, "--size", "short", "--jobs", 1, "--out", folder / "out")
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"^\d/6 ", done.stderr, re.MULTILINE)) == 6
-    assert re.search(r"a b +all +\d+\.\d ± \d+\.\d +-", done.stdout)
+    assert re.search(r"a b +accuracy, all labels +\d+\.\d ± \d+\.\d +-", done.stdout)
+    assert re.search(r"round converged +2 ± 0 +-", done.stdout)
     return str(path), folder / "out"
 
 
@@ -121,6 +128,44 @@ def test_a_run_that_fails_leaves_the_others_and_is_named(reference: str, tmp_pat
     assert re.search(r"round \d: the .* of client-\d is (nan|inf)", last)
     assert "run it again to go on" in last
     assert (tmp_path / "out" / "a-b" / "psl" / "seed-1" / "result.json").exists()
+
+
+@pytest.mark.parametrize("whom", ["the command", "all its processes, as Ctrl-C does"])
+def test_an_interrupted_study_stops_at_once_and_keeps_what_was_done(reference: str, tmp_path: Path, whom: str) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "emulator.cli", "run", reference, "--rounds", "100", "--jobs", "1", "--out", out]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stderr is not None
+        first = next(line for line in process.stderr if line.startswith("1/6"))
+        if whom == "the command":
+            process.terminate()
+        else:
+            os.killpg(process.pid, signal.SIGINT)
+        _, last = process.communicate(timeout=60)
+    assert "IID, psl, seed 1" in first
+    assert process.returncode == 1
+    assert last.strip() == "edgebed: interrupted: every process it started has been stopped"
+    assert len(list(out.rglob("result.json"))) < 3  # of six: what had not begun never did
+
+
+def test_a_draw_that_leaves_a_client_nothing_is_refused_before_the_first_run(reference: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = edgebed(reference, "--set", "workload.data.alpha=0.001", "--set", "workload.batch_size=200", "--out", out)
+    assert done.returncode == 2
+    assert re.match(r"edgebed: a b, psl, seed 1: .*alpha 0.001 leaves client \d of 4 ", done.stderr)
+    assert not list(out.iterdir())
+
+
+def test_a_study_runs_in_virtual_time_alone(reference: str) -> None:
+    done = edgebed(reference, "--runtime", "local")
+    assert done.returncode == 2
+    assert "is a study, which runs in virtual time: leave --runtime out" in done.stderr
+
+
+def test_a_folder_that_cannot_be_is_one_line(reference: str) -> None:
+    done = edgebed(reference, "--out", reference)
+    assert done.returncode == 2
+    assert done.stderr.strip() == f"edgebed: cannot create {reference}: File exists"
 
 
 def test_a_size_is_for_studies() -> None:

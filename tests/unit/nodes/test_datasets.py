@@ -16,6 +16,7 @@ from nodes.images import augmented, resized
 from nodes.seeds import generator
 
 RECORDS = 6
+ONE = {"server": ["server"], "client": ["client"]}
 
 
 def file_content(number: int, label_bytes: int = 1) -> bytes:
@@ -205,9 +206,9 @@ def test_missing_cifar_10_is_for_prepare_to_report(tmp_path):
         "data": {"name": "cifar10", "folder": str(tmp_path)},
         "model": {"name": "vgg16", "cut": "pool2"},
     }
-    check(config(**workload), {"server": ["server"], "client": ["client"]})
+    check(config(**workload), ONE)
     with pytest.raises(ValueError, match="CIFAR-10 is not in"):
-        prepare(config(**workload))
+        prepare(config(**workload), ONE)
 
 
 def test_digits_are_split_once_and_scaled():

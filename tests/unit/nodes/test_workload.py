@@ -103,7 +103,20 @@ def test_cuda_is_refused_where_there_is_none(role, monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match=rf"devices.{role} is cuda, but this host's PyTorch .*: take cpu"):
-        prepare(spoilt(f"workload.devices.{role}", "cuda"))
+        prepare(spoilt(f"workload.devices.{role}", "cuda"), FOUR)
+
+
+def test_a_draw_without_a_batch_for_everyone_is_refused_before_anything_starts():
+    uneven = spoilt("workload.data.alpha", 0.001)
+    twelve = {**FOUR, "client": [f"client-{k}" for k in range(12)]}
+    with pytest.raises(ValueError, match=r"alpha 0.001 leaves client \d+ of 12 without a sample: raise alpha"):
+        prepare(uneven, twelve)
+    uneven["workload"]["data"]["fill"] = True
+    prepare(uneven, twelve)
+
+
+def test_where_nothing_is_trained_no_data_are_drawn():
+    prepare({**spoilt("workload.data.alpha", 0.001), "training": False}, {**FOUR, "client": ["many"] * 12})
 
 
 @pytest.mark.parametrize(
