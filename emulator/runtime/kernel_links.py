@@ -101,7 +101,7 @@ class KernelLinks:
     async def set_link(self, node: str, profile: LinkProfile) -> None:
         """Change a node's links; what waits in them goes on at the new rate.
 
-        Raises `InputError` for a trace, else as `set_up` does, and then the links are what they were before.
+        Raises as `set_up` does, and then the links are what they were before; `InputError` for what the kernel cannot.
         """
         tc.check(node, profile)
         async with self._changing[node]:

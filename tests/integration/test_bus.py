@@ -158,6 +158,24 @@ async def test_bytes_are_counted_with_the_header() -> None:
 
 
 @on_loop
+async def test_the_hub_says_how_hard_a_run_was_for_it_before_the_last_node_is_done() -> None:
+    async with world(make_plan("server", "client", up={"rate": "8 Mbit/s"})) as bus:
+        joined = [await bus.join(name) for name in ("server", "client")]
+        server, client = [await node.started() for node in joined]
+        began = time.monotonic()
+        while time.monotonic() - began < 0.3:
+            await client.send("server", "greeting", tensors={"x": np.zeros(1000, np.uint8)})
+            await server.receive("greeting", timeout=SECONDS)
+        for node in joined:
+            assert not bus.events_of("load")
+            node.endpoint.send(Header(Kind.DONE))
+            await bus.event("done", node.endpoint.name)
+        (load,) = bus.events_of("load")
+    assert 0.0 < load.fields["busy"] < 1.5
+    assert 0.0 < load.fields["lag"] < SECONDS
+
+
+@on_loop
 async def test_a_message_is_delivered_when_it_is_due_and_not_before() -> None:
     plan = make_plan("server", "client", up={"rate": "8 Mbit/s", "delay": "30 ms"}, down={"rate": "unlimited"})
     async with world(plan) as bus:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator import tc
+from emulator.errors import InputError
 from emulator.profiles import Channel, LinkProfile
 from emulator.tc import InForce, Kernel
 from emulator.transport import goodput, repair_delay
@@ -212,6 +213,12 @@ def test_a_plain_queue_limits_nothing() -> None:
 def test_what_is_no_output_of_tc_is_refused(said: str) -> None:
     with pytest.raises(ValueError, match="not"):
         tc.read_back(said)
+
+
+def test_what_the_kernel_cannot_is_refused_with_the_node_and_the_direction() -> None:
+    tc.check("client-1", link({"rate": "4 Mbit/s", "delay": "1 ms", "jitter": "1 ms", "loss": "1 %"}))
+    with pytest.raises(InputError, match=r"^links: kernel: the up link of client-1 is shared fairly"):
+        tc.check("client-1", link({"rate": "4 Mbit/s", "sharing": "fair"}, {}))
 
 
 @given(st.integers(1, 10**9))
