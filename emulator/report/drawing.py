@@ -51,6 +51,11 @@ THEME: dict[str, Any] = {
 }
 
 
+def begin() -> None:
+    """Get ready to draw, which takes longer than most figures do."""
+    vl_convert.vegalite_to_svg({"mark": "point"})
+
+
 def svg(figure: Figure) -> str:
     """The figure as an SVG document, on white or any light ground."""
     drawn: str = vl_convert.vegalite_to_svg(_whole(figure))

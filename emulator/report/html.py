@@ -4,16 +4,17 @@ import base64
 import gzip
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from emulator.event import title
 from emulator.lanes import MICROSECONDS, view
 from emulator.page import ours, palette, render
 from emulator.profiles import Channel, DeviceProfile, LinkProfile, NodeSpec
-from emulator.report import files, text
+from emulator.report import drawing, files, text
 from emulator.report.answer import answer
-from emulator.report.drawing import inline_svg
 from emulator.report.figures import figures
 from emulator.report.folder import Folder, read
 from emulator.report.outcome import Outcome, outcomes
@@ -54,7 +55,17 @@ def make(folders: Sequence[Path], out: Path) -> Path:
 
 def page(folders: Sequence[Folder]) -> str:
     """The text of the page."""
-    found = outcomes(folders)
+    # What draws the figures works outside of Python's lock, and begins slowly.
+    with ThreadPoolExecutor(max_workers=1) as artist:
+        artist.submit(drawing.begin)
+        found = outcomes(folders)
+        shown = figures(found)
+        drawn = artist.map(drawing.inline_svg, shown)
+        timelines = [
+            {"id": f"timeline-{place}", "label": outcome.label, "packed": _packed(_timeline(outcome))}
+            for place, outcome in enumerate(found)
+        ]
+        pictures = [(figure, ours(svg)) for figure, svg in zip(shown, drawn, strict=True)]
     nodes = {node: what for folder in folders for node, what in hardware(folder).items()}
     return render(
         "report.html.j2",
@@ -64,12 +75,9 @@ def page(folders: Sequence[Folder]) -> str:
         answer=answer(found, nodes) if found else None,
         caution=next((CAUTIONS[folder.word] for folder in folders if folder.word in CAUTIONS), None),
         table=_table(found),
-        figures=[(figure, ours(inline_svg(figure))) for figure in figures(found)],
+        figures=pictures,
         stage_colours=json.dumps(palette.custom_properties(_stages(found))),
-        timelines=[
-            {"id": f"timeline-{place}", "label": outcome.label, "packed": _packed(_timeline(outcome))}
-            for place, outcome in enumerate(found)
-        ],
+        timelines=timelines,
         parts=[_part(folder, [one for one in found if one.folder is folder]) for folder in folders],
         version=version("edgebed"),
     )
@@ -144,13 +152,9 @@ def _accuracy(outcome: Outcome) -> str:
 
 def _timeline(outcome: Outcome) -> dict[str, Any]:
     nodes = [str(node.name) for node in outcome.folder.testbed.nodes]
-    starts = {number: outcome.elapsed[number - 1] for number in outcome.rounds}
-    servers = outcome.folder.servers
-    made = view(outcome.rounds, starts, nodes, servers, outcome.paths)
-    made["changes"] = [
-        {"at": round(outcome.moment(span) * MICROSECONDS), "node": span.node, "detail": span.detail}
-        for span in outcome.changes
-    ]
+    starts, servers = outcome.starts, outcome.folder.servers
+    events = [(outcome.moment(one), one) for one in outcome.events]
+    made = view(outcome.rounds, starts, nodes, servers, outcome.paths, events)
     made["rounds"] = [round(seconds * MICROSECONDS) for seconds in outcome.elapsed.values()]
     predicted: dict[int, list[Span]] = {}
     for span in outcome.folder.predicted.get(outcome.summary.run, ()):
@@ -182,10 +186,10 @@ def _part(folder: Folder, found: Sequence[Outcome]) -> dict[str, Any]:
         "description": folder.testbed.description,
         "nodes": [_node(node) for node in folder.testbed.nodes],
         "sources": _sources(folder),
-        "changes": [
-            f"{outcome.label}, round {span.round}, {text.seconds(outcome.moment(span))}: {span.node}: {span.detail}"
+        "events": [
+            f"{outcome.label}, round {one.round}, {text.seconds(outcome.moment(one))}: {title(one)}: {one.detail}"
             for outcome in found
-            for span in outcome.changes
+            for one in outcome.events
         ],
         "host": _host(host),
         "notes": [*refused, *host.get("notes", ()), *host.get("disturbances", ())],

@@ -5,8 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from emulator import timeline
-from emulator.change import DEVICE_CHANGE, LINK_CHANGE
+from emulator import event, timeline
 from emulator.critical_path import Step, critical_path
 from emulator.errors import InputError
 from emulator.report import result
@@ -14,8 +13,6 @@ from emulator.report.folder import Folder
 from emulator.report.summary import Accuracy, Summary, accuracies_by_round, summarise
 from emulator.timeline import WAIT, Metric, Span
 from emulator.verdict import UNJUDGED
-
-CHANGES = (LINK_CHANGE, DEVICE_CHANGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,7 @@ class Outcome:
     accuracies: Mapping[int, Accuracy]
     metrics: Sequence[Metric]
     clients: Sequence[Client]
-    changes: Sequence[Span]  # what a user changed while the run went on
+    events: Sequence[Span]  # what happened to the testbed while the run went on, such as a change by its user
     predicted: Mapping[str, float] | None  # seconds of a round: mean, median; and `error` of the mean
 
     @property
@@ -51,13 +48,17 @@ class Outcome:
         """The client on which the critical path spent most; None where there is nobody to wait for it."""
         return max(self.clients, key=lambda client: client.critical) if len(self.clients) > 1 else None
 
+    @property
+    def starts(self) -> Mapping[int, float]:
+        """Emulated seconds of the rounds before each round."""
+        return {number: self.elapsed[number - 1] for number in self.rounds}
+
     def moment(self, span: Span) -> float:
-        """When a change took effect, in emulated seconds of the rounds: one between two rounds, when the next began."""
-        of_round = self.rounds.get(span.round)
-        if of_round is None:
+        """When an event took effect, in emulated seconds of the rounds: before them 0, after them their end."""
+        found = event.moment(span, self.rounds, self.starts)
+        if found is None:
             return 0.0 if span.round < 1 else self.summary.emulated
-        since = span.start - min(other.start for other in of_round)
-        return self.elapsed[span.round - 1] + min(max(0.0, since), self.latencies[span.round])
+        return found
 
     @property
     def rounds_to_target(self) -> int | None:
@@ -106,7 +107,7 @@ def _outcome(folder: Folder, run: str, label: str) -> Outcome:
         accuracies=accuracies_by_round(metrics),
         metrics=metrics,
         clients=_clients(named, rounds, latencies, paths, folder.servers),
-        changes=[span for span in folder.spans[run] if span.stage in CHANGES],
+        events=[span for span in folder.spans[run] if event.is_event(span)],
         predicted=_predicted(fields),
     )
 

@@ -1,5 +1,7 @@
 """Numbers as a reader wants them: about three digits, each with its unit."""
 
+from datetime import timedelta
+
 
 def seconds(value: float) -> str:
     """A duration of at least 0 s, in six characters: ms below 1 s, hours from 10 000 s on."""
@@ -30,6 +32,16 @@ def share(value: float) -> str:
 def percent(value: float) -> str:
     """A fraction of 1 in whole per cent."""
     return f"{100 * value:.0f} %"
+
+
+def waited_for(latency: float, slowest: str | None) -> str:
+    """A round's latency in seconds, and the client that it waited for."""
+    return f"round {seconds(latency)}" + (f", slowest {slowest}" if slowest else "")
+
+
+def eta(left: float) -> str:
+    """Seconds of this host that are left, as hours, minutes and seconds."""
+    return f"ETA {timedelta(seconds=round(left))}"
 
 
 def _three_digits(value: float) -> str:
