@@ -33,7 +33,7 @@ THEME: dict[str, Any] = {
     "view": {"stroke": None},
     "axis": _AXIS,
     "axisY": {"grid": True, "domain": False, "ticks": False, "labelPadding": 6},
-    "axisX": {"grid": True, "gridOpacity": 0.6},
+    "axisX": {"grid": True, "gridOpacity": 0.6, "labelFlush": False},
     "legend": {
         "orient": "top",
         "labelColor": palette.TEXT,
@@ -42,7 +42,7 @@ THEME: dict[str, Any] = {
         "symbolStrokeWidth": 2,
         "symbolSize": 90,
         "symbolOpacity": 1,
-        "symbolDash": [1, 0],
+        "labelLimit": 0,
         "rowPadding": 4,
     },
     "header": {"labelColor": palette.TEXT, "labelFontSize": 12},

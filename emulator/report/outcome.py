@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from emulator import event, timeline
@@ -21,7 +21,7 @@ class Client:
 
     name: str
     stages: Mapping[str, float]  # of its own computations, and of the messages over its link
-    waiting: float  # while none of these went on
+    waiting: float  # while none of these went on; with them the mean round
     critical: float  # that the round's critical path spent on this client's stages
     held_up: float  # the share of the rounds in whose critical path it had a part
 
@@ -125,17 +125,16 @@ def _clients(
     servers: Collection[str],
 ) -> list[Client]:
     stages: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
-    busy: defaultdict[str, float] = defaultdict(float)
     critical: defaultdict[str, float] = defaultdict(float)
     held_up: defaultdict[str, int] = defaultdict(int)
     for number, spans in rounds.items():
         of_round: defaultdict[str, list[Span]] = defaultdict(list)
         for span in spans:
             if span.stage != WAIT:
-                stages[whose(span, servers)][span.stage] += span.duration
                 of_round[whose(span, servers)].append(span)
         for name, own in of_round.items():
-            busy[name] += _covered(own)
+            for span, seconds in _one_at_a_time(own):
+                stages[name][span.stage] += seconds
         for step in paths[number]:
             critical[whose(step.span, servers)] += step.seconds
         for name in {whose(step.span, servers) for step in paths[number]}:
@@ -145,7 +144,7 @@ def _clients(
         Client(
             name=name,
             stages={stage: seconds / count for stage, seconds in stages[name].items()},
-            waiting=max(0.0, total - busy[name]) / count,
+            waiting=max(0.0, total - math.fsum(stages[name].values())) / count,
             critical=critical[name] / count,
             held_up=held_up[name] / count,
         )
@@ -153,13 +152,12 @@ def _clients(
     ]
 
 
-def _covered(spans: Iterable[Span]) -> float:
-    """Seconds in which at least one of the spans goes on."""
-    covered, until = 0.0, -math.inf
+def _one_at_a_time(spans: Iterable[Span]) -> Iterator[tuple[Span, float]]:
+    """Each span with its seconds; where several go on at once, the time is that of the one that began first."""
+    until = -math.inf
     for span in sorted(spans, key=lambda span: span.start):
-        covered += max(0.0, span.end - max(span.start, until))
+        yield span, max(0.0, span.end - max(span.start, until))
         until = max(until, span.end)
-    return covered
 
 
 def _predicted(fields: Mapping[str, object] | None) -> Mapping[str, float] | None:

@@ -17,6 +17,8 @@ Row = dict[str, Any]
 
 WIDTH = 430  # pixels inside the axes
 ROW = 26  # pixels that a bar's row takes
+TICKS = 7
+"""About as many as have room for their labels."""
 MOST_POINTS = 250
 """What a line shows of one series: more points than pixels would only make the page larger."""
 MARKED_POINTS = 40
@@ -46,7 +48,7 @@ def number(field: str, title: str, *, stack: bool | None = None, **axis: object)
         "field": field,
         "type": "quantitative",
         "title": title,
-        "axis": axis,
+        "axis": {"tickCount": TICKS, **axis},
         "stack": "zero" if stack else None,
         "scale": {"zero": True, "nice": True},
     }
@@ -80,7 +82,8 @@ def lines(labels: Sequence[str], rows: Sequence[Row], y: Spec) -> list[Spec]:
             "encoding": {
                 "y": y,
                 "color": colour,
-                "strokeDash": {**by_name, "scale": {"domain": list(labels), "range": dashes}},
+                # The legend has colour and shape: dashes would make its small marks ragged.
+                "strokeDash": {**by_name, "scale": {"domain": list(labels), "range": dashes}, "legend": None},
             },
         },
         {
