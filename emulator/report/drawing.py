@@ -39,7 +39,7 @@ THEME: dict[str, Any] = {
         "labelColor": palette.TEXT,
         "labelFontSize": 12,
         "columns": 5,
-        "symbolStrokeWidth": 2,
+        "symbolStrokeWidth": 0,  # dashes would make the small marks ragged
         "symbolSize": 90,
         "symbolOpacity": 1,
         "labelLimit": 0,

@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 WIDTH = 430  # pixels inside the axes
 ROW = 26  # pixels that a bar's row takes
-TICKS = 7
+TICKS = 6
 """About as many as have room for their labels."""
 MOST_POINTS = 250
 """What a line shows of one series: more points than pixels would only make the page larger."""
@@ -82,8 +82,7 @@ def lines(labels: Sequence[str], rows: Sequence[Row], y: Spec) -> list[Spec]:
             "encoding": {
                 "y": y,
                 "color": colour,
-                # The legend has colour and shape: dashes would make its small marks ragged.
-                "strokeDash": {**by_name, "scale": {"domain": list(labels), "range": dashes}, "legend": None},
+                "strokeDash": {**by_name, "scale": {"domain": list(labels), "range": dashes}},
             },
         },
         {
