@@ -117,14 +117,17 @@ def _against(outcome: Outcome, first: Outcome) -> str:
     if not ours or not theirs or not _time(first):
         return f"{time}."
     each, each_first = _time(outcome) / ours, _time(first) / theirs
+    more, longer = ours / theirs, each / each_first
     length = f"{text.seconds(each)} against {text.seconds(each_first)} each"
     number = f"{ours} against {theirs}"
-    if each > each_first * (1 + TIE):
-        others = "more of them" if ours > theirs else "fewer of them" if ours < theirs else "as many"
-        why = f"its rounds are longer, {length}{_mostly(outcome, first)}, and it needed {others}, {number}"
+    if more >= longer:
+        others = (
+            "longer ones" if longer > 1 + TIE else "shorter ones" if longer < 1 - TIE else "of about the same length"
+        )
+        why = f"it needed more rounds, {number}, {others}, {length}{_mostly(outcome, first)}"
     else:
-        others = "shorter ones" if each < each_first * (1 - TIE) else "of about the same length"
-        why = f"it needed more rounds, {number}, {others}, {length}"
+        others = "more of them" if more > 1 else "fewer of them" if more < 1 else "as many"
+        why = f"its rounds are longer, {length}{_mostly(outcome, first)}, and it needed {others}, {number}"
     return f"{time}, {_time(outcome) / _time(first):.2f} times as long: {why}."
 
 

@@ -101,7 +101,8 @@ def _subtitle(folders: Sequence[Folder]) -> str:
 
 
 def _banner(folder: Folder) -> dict[str, Any]:
-    reasons = [f"{check}: {check.reason}" for check in folder.verdict.checks if not check.ok]
+    failed = [check for check in folder.verdict.checks if not check.ok]
+    reasons = [f"{check}, {CHECKS.get(check.name, 'a check')}: {check.reason}" for check in failed]
     if folder.failure is not None:
         reasons = [folder.failure]
     meaning = MEANINGS[folder.word]

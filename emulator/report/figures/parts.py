@@ -54,6 +54,11 @@ def number(field: str, title: str, *, stack: bool | None = None, **axis: object)
     }
 
 
+def by_round() -> Spec:
+    """An axis of whole rounds."""
+    return number("x", "round", tickMinStep=1, format="d")
+
+
 def names(outcomes: Sequence[Outcome]) -> Spec:
     """A vertical axis with a row for each run."""
     labels = [outcome.label for outcome in outcomes]
