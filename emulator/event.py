@@ -1,13 +1,15 @@
-"""What happened to a testbed while it ran: in its timeline a span off the clock, with words for the reader."""
+"""What happened to a testbed while it ran: in its timeline a span off the clock that is no work of a node's."""
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from emulator.timeline import Span, round_latency
 
 
 def is_event(span: Span) -> bool:
-    """Whether a span is there to be read, such as a change of a link, and no part of what was measured."""
-    return span.off_clock and bool(span.detail)
+    """Whether a span says what happened, such as a change of a link: it has words for the reader, or no length."""
+    return span.off_clock and not span.is_message and (bool(span.detail) or span.end == span.start)
 
 
 def title(event: Span) -> str:
@@ -15,13 +17,31 @@ def title(event: Span) -> str:
     return f"{event.node}: {event.stage.replace('_', ' ')}"
 
 
-def moment(event: Span, rounds: Mapping[int, Sequence[Span]], starts: Mapping[int, float]) -> float | None:
-    """When it took effect, in seconds of rounds that stand one after the other, each from its entry in `starts` on.
+class Placed(NamedTuple):
+    """An event among rounds that stand one after the other: the round from which it counts, and when that is."""
 
-    One after the end of its round counts as at that end. None: its round is not among the `rounds`.
+    event: Span
+    round: int
+    at: float  # seconds
+
+
+def placed(
+    events: Iterable[Span], rounds: Mapping[int, Sequence[Span]], starts: Mapping[int, float]
+) -> Iterator[Placed]:
+    """The events, by the rounds that began before them; each round's place is its entry in `starts` (seconds).
+
+    Between two rounds one counts from the next; before the first of a run from that; after the last as at its end.
+    Where the `rounds` do not begin with the first, what was before them is left out.
     """
-    of_round = rounds.get(event.round)
-    if not of_round:
-        return None
-    since = event.start - min(span.start for span in of_round)
-    return starts[event.round] + min(max(0.0, since), round_latency(of_round))
+    numbers = sorted(rounds)
+    began = [min(span.start for span in rounds[number]) for number in numbers]
+    for event in events:
+        place = bisect_right(began, event.start)
+        if not numbers or (place == 0 and numbers[0] > 1):
+            continue
+        number, since = numbers[max(0, place - 1)], max(0.0, event.start - began[max(0, place - 1)])
+        latency = round_latency(rounds[number])
+        if since >= latency and place < len(numbers):
+            yield Placed(event, numbers[place], starts[numbers[place]])
+        else:
+            yield Placed(event, number, starts[number] + min(since, latency))

@@ -8,7 +8,7 @@ from typing import Any
 
 from emulator.change import told
 from emulator.critical_path import Step, critical_path
-from emulator.event import is_event, moment
+from emulator.event import is_event, placed
 from emulator.lanes import view
 from emulator.timeline import Span
 
@@ -72,7 +72,8 @@ class History:
                 self._spans.setdefault(fields["round"], []).append(Span.from_fields(fields))
         elif is_event(event := Span.from_fields(fields)):
             self._events.append(event)
-            self._tell(event.node, event.stage, event.detail, fields["run"], event.round, event.start)
+            if event.detail:
+                self._tell(event.node, event.stage, event.detail, event.run, event.round, event.start)
 
     def whole(self, run: str, number: int, seconds: float) -> None:
         """All is known of a round; those before it are not shown any more."""
@@ -133,8 +134,7 @@ class History:
             at += _latency_of(self._spans[number])
         rounds = {number: self._spans[number] for number in shown}
         paths = {number: self._path(number) for number in shown}
-        events = [(when, event) for event in self._events if (when := moment(event, rounds, starts)) is not None]
-        made = view(rounds, starts, self._nodes, self._servers, paths, events)
+        made = view(rounds, starts, self._nodes, self._servers, paths, placed(self._events, rounds, starts))
         ends = [*starts.values(), at]
         return {**made, "rounds": [round(1e6 * seconds) for seconds in ends], "numbers": shown}
 

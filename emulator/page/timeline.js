@@ -199,7 +199,7 @@ class Timeline {
     if (!this.data || event.buttons) return;
     const pointed = event.clientX - this.canvas.getBoundingClientRect().x;
     const happened = this.data.events.filter((one) => Math.abs(this.x(one.at) - pointed) < 4);
-    if (happened.length) return say(happened.map((one) => `${one.title}: ${one.detail}`).join("; "), event.clientX, event.clientY);
+    if (happened.length) return say(happened.map((one) => one.title + (one.detail && `: ${one.detail}`)).join("; "), event.clientX, event.clientY);
     const i = this.at(event);
     say(i === null ? "" : this.words(i), event.clientX, event.clientY);
   }

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from emulator.event import title
+from emulator.event import Placed, title
 from emulator.lanes import MICROSECONDS, view
 from emulator.page import ours, palette, render
 from emulator.profiles import Channel, DeviceProfile, LinkProfile, NodeSpec
@@ -154,8 +154,7 @@ def _accuracy(outcome: Outcome) -> str:
 def _timeline(outcome: Outcome) -> dict[str, Any]:
     nodes = [str(node.name) for node in outcome.folder.testbed.nodes]
     starts, servers = outcome.starts, outcome.folder.servers
-    events = [(outcome.moment(one), one) for one in outcome.events]
-    made = view(outcome.rounds, starts, nodes, servers, outcome.paths, events)
+    made = view(outcome.rounds, starts, nodes, servers, outcome.paths, outcome.events)
     made["rounds"] = [round(seconds * MICROSECONDS) for seconds in outcome.elapsed.values()]
     predicted: dict[int, list[Span]] = {}
     for span in outcome.folder.predicted.get(outcome.summary.run, ()):
@@ -187,16 +186,16 @@ def _part(folder: Folder, found: Sequence[Outcome]) -> dict[str, Any]:
         "description": folder.testbed.description,
         "nodes": [_node(node) for node in folder.testbed.nodes],
         "sources": _sources(folder),
-        "events": [
-            f"{outcome.label}, round {one.round}, {text.seconds(outcome.moment(one))}: {title(one)}: {one.detail}"
-            for outcome in found
-            for one in outcome.events
-        ],
+        "events": [_event(outcome.label, one) for outcome in found for one in outcome.events if one.event.detail],
         "host": _host(host),
         "notes": [*refused, *host.get("notes", ()), *host.get("disturbances", ())],
         "command": f"edgebed run {folder.path / files.EXPERIMENT}{runtime}",
         "experiment": (folder.path / files.EXPERIMENT).read_text(encoding="utf-8"),
     }
+
+
+def _event(label: str, one: Placed) -> str:
+    return f"{label}, round {one.round}, {text.seconds(one.at)}: {title(one.event)}: {one.event.detail}"
 
 
 def _check(check: Check) -> dict[str, Any]:

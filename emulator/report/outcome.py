@@ -5,9 +5,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from emulator import event, timeline
+from emulator import timeline
 from emulator.critical_path import Step, critical_path
 from emulator.errors import InputError
+from emulator.event import Placed, is_event, placed
 from emulator.report import result
 from emulator.report.folder import Folder
 from emulator.report.summary import Accuracy, Summary, accuracies_by_round, summarise
@@ -40,7 +41,7 @@ class Outcome:
     accuracies: Mapping[int, Accuracy]
     metrics: Sequence[Metric]
     clients: Sequence[Client]
-    events: Sequence[Span]  # what happened to the testbed while the run went on, such as a change by its user
+    events: Sequence[Placed]  # what happened to the testbed while the run went on, such as a change by its user
     predicted: Mapping[str, float] | None  # seconds of a round: mean, median; and `error` of the mean
 
     @property
@@ -51,14 +52,7 @@ class Outcome:
     @property
     def starts(self) -> Mapping[int, float]:
         """Emulated seconds of the rounds before each round."""
-        return {number: self.elapsed[number - 1] for number in self.rounds}
-
-    def moment(self, span: Span) -> float:
-        """When an event took effect, in emulated seconds of the rounds: before them 0, after them their end."""
-        found = event.moment(span, self.rounds, self.starts)
-        if found is None:
-            return 0.0 if span.round < 1 else self.summary.emulated
-        return found
+        return _starts(self.elapsed)
 
     @property
     def rounds_to_target(self) -> int | None:
@@ -96,20 +90,25 @@ def _outcome(folder: Folder, run: str, label: str) -> Outcome:
     except ValueError as error:
         raise InputError(f"{folder.path}: {run}: {error}") from error
     named = [str(node.name) for node in folder.testbed.nodes if node.name not in folder.servers]
+    elapsed = timeline.elapsed_at(latencies)
     return Outcome(
         folder=folder,
         label=label,
         summary=summary,
         rounds=rounds,
         latencies=latencies,
-        elapsed=timeline.elapsed_at(latencies),
+        elapsed=elapsed,
         paths=paths,
         accuracies=accuracies_by_round(metrics),
         metrics=metrics,
         clients=_clients(named, rounds, latencies, paths, folder.servers),
-        events=[span for span in folder.spans[run] if event.is_event(span)],
+        events=list(placed(filter(is_event, folder.spans[run]), rounds, _starts(elapsed))),
         predicted=_predicted(fields),
     )
+
+
+def _starts(elapsed: Mapping[int, float]) -> dict[int, float]:
+    return {number: elapsed[number - 1] for number in elapsed if number >= 1}
 
 
 def whose(span: Span, servers: Collection[str]) -> str:

@@ -180,6 +180,7 @@ def test_events_of_the_testbed_are_told_once_and_marked_in_the_latest_rounds() -
     history.span(span(1, "link_change", 10.25, end=10.25, off_clock=True, detail="wifi-5 -> lte"))
     history.span(span(1, "disconnect", 10.5, end=10.5, off_clock=True, detail="for 2 s"))
     history.span(span(1, "evaluation", 11.0, off_clock=True))
+    history.span(span(1, "left_out", 10.75, end=10.75, off_clock=True))  # a mark without words is drawn, and not told
     assert [event["says"] for event in history.happened()] == [
         "client-1: link wifi-5 -> lte at 10.250 s of psl, round 1",
         "client-1: disconnect for 2 s at 10.500 s of psl, round 1",
@@ -189,6 +190,7 @@ def test_events_of_the_testbed_are_told_once_and_marked_in_the_latest_rounds() -
     assert made["events"] == [
         {"at": 250_000, "title": "client-1: link change", "detail": "wifi-5 -> lte"},
         {"at": 500_000, "title": "client-1: disconnect", "detail": "for 2 s"},
+        {"at": 750_000, "title": "client-1: left out", "detail": ""},
     ]
     history.span(span(2, start=20.0))
     history.whole("psl", 2, 1.0)
