@@ -27,6 +27,7 @@ bench: $(VENV)/.runs
 	$(BIN)/python -m tests.benchmarks.fidelity
 	$(BIN)/python -m tests.benchmarks.speed
 	$(BIN)/python -m tests.benchmarks.control
+	$(BIN)/python -m tests.benchmarks.report
 	$(BIN)/python -m tests.benchmarks.prediction
 	$(BIN)/python -m tests.benchmarks.server_step
 

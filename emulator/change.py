@@ -88,8 +88,9 @@ def is_live(span: Span) -> bool:
 def told(node: str, change: Mapping[str, Any]) -> list[str]:
     """A line for each of the `details` (see `differences`) of a change, with its time: `at`, `run` and `round`."""
     when = f"at {change['at']:.3f} s of {change['run']}, round {change['round']}"
-    words = {stage: f"{stage.removesuffix('_change')} " for stage in (LINK_CHANGE, DEVICE_CHANGE, SEGMENT_CHANGE)}
-    return [f"{node}: {words.get(stage, '')}{line} {when}" for stage, line in change["details"].items()]
+    says_itself = (CONNECTION_CHANGE, PARTITION_CHANGE)
+    words = {stage: "" if stage in says_itself else f"{stage.removesuffix('_change')} " for stage in change["details"]}
+    return [f"{node}: {words[stage]}{line} {when}" for stage, line in change["details"].items()]
 
 
 def _channel(before: Channel, after: Channel) -> str:

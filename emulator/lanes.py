@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from emulator.critical_path import Step
+from emulator.event import Placed, title
 from emulator.timeline import Span
 
 Way = Literal["compute", "up", "down"]
@@ -42,11 +43,13 @@ def view(
     nodes: Sequence[str],
     servers: Collection[str],
     paths: Mapping[int, Sequence[Step]] | None = None,
+    events: Iterable[Placed] = (),
 ) -> dict[str, Any]:
     """The timeline in columns of whole numbers, for a page to draw; times are in emulated microseconds.
 
     Rounds stand one after the other, each from its entry in `starts` (seconds) on, whatever lay between them when
-    they ran. Lanes without a span are left out. `critical` marks what is on one of the `paths`.
+    they ran. Lanes without a span are left out. `critical` marks what is on one of the `paths`. `events` have
+    their places on the same axis.
     """
     critical = {id(step.span) for path in (paths or {}).values() for step in path}
     placed: list[tuple[int, Lane, Span]] = []
@@ -74,6 +77,10 @@ def view(
         "peer": [node_number[span.peer] if span.peer else -1 for _, _, span in placed],
         "bytes": [span.bytes for _, _, span in placed],
         "critical": [int(id(span) in critical) for _, _, span in placed],
+        "events": [
+            {"at": round(one.at * MICROSECONDS), "title": title(one.event), "detail": one.event.detail}
+            for one in events
+        ],
     }
 
 

@@ -34,5 +34,6 @@ def report(
     if as_text:
         plain.show(runs, console(sys.stdout))
     else:
-        place = folders[0] / files.REPORT if len(folders) == 1 else Path(files.REPORT)
-        click.echo(html.make(folders, out or place))
+        place = out or (folders[0] / files.REPORT if len(folders) == 1 else Path(files.REPORT))
+        files.write(place, html.page(runs))
+        click.echo(place)

@@ -53,11 +53,13 @@ def folder() -> Path:
 def announced(testbed: Testbed) -> Iterator[None]:
     """Let commands find `testbed` while the context lasts."""
     path = folder() / f"{testbed.pid}.json"
+    unfinished = path.with_suffix(".tmp")  # whoever finds half a file takes it for a dead testbed's, and removes it
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        unfinished.unlink(missing_ok=True)
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(testbed.model_dump_json())
+        unfinished.replace(path)
     except OSError as error:
         sys.stderr.write(
             f"note: {path} cannot be written ({error.strerror}): 'edgebed status' will not find this run\n"

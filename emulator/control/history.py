@@ -2,11 +2,13 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from emulator.change import told
+from emulator.critical_path import Step, critical_path
+from emulator.event import is_event, placed
 from emulator.lanes import view
 from emulator.timeline import LEFT_OUT, Span, waited_for
 
@@ -49,6 +51,9 @@ class History:
         self._accuracy: dict[str, Curve] = {}
         self._spans: dict[int, list[Span]] = {}
         self._last = 1
+        self._paths: dict[int, tuple[int, Sequence[Step]]] = {}
+        self._events: deque[Span] = deque(maxlen=HAPPENED)
+        self._told: deque[tuple[str, str, str, str, float]] = deque(maxlen=HAPPENED)
         self._happened: deque[dict[str, Any]] = deque(maxlen=HAPPENED)
         self._number = 0
 
@@ -57,13 +62,17 @@ class History:
     def begin(self, run: str) -> None:
         """A run begins."""
         self._latency[run], self._accuracy[run] = Curve(), Curve()
-        self._spans, self._last = {}, 1
+        self._spans, self._paths, self._last = {}, {}, 1
+        self._events.clear()
 
     def span(self, span: Span) -> None:
         """A span of the current run."""
-        shown = not span.off_clock or span.stage == LEFT_OUT
-        if shown and span.round >= self._last:
+        if (not span.off_clock or span.stage == LEFT_OUT) and span.round >= self._last:
             self._spans.setdefault(span.round, []).append(span)
+        if is_event(span):
+            self._events.append(span)
+            if span.detail:
+                self._tell(span.node, span.stage, span.detail, span.run, span.round, span.start)
 
     def whole(self, run: str, number: int, seconds: float) -> None:
         """All is known of a round; those before it are not shown any more."""
@@ -71,6 +80,7 @@ class History:
         self._last = number
         for earlier in [one for one in self._spans if one < number]:
             del self._spans[earlier]
+            self._paths.pop(earlier, None)
 
     def accuracy(self, run: str, number: int, value: float) -> None:
         """The mean over those who have evaluated the round so far."""
@@ -78,11 +88,24 @@ class History:
 
     def event(self, name: str, node: str, fields: dict[str, Any]) -> None:
         """Something happened."""
-        for line in _lines(name, node, fields):
+        if name == "changed":
+            for stage, detail in fields["details"].items():
+                self._tell(node, stage, detail, fields["run"], fields["round"], fields["at"])
+        else:
+            self._say(_line(name, node, fields), warning=name in WARNINGS)
+
+    def _tell(self, node: str, stage: str, detail: str, run: str, number: int, at: float) -> None:
+        """An event of the testbed: the hub tells of a change, and the timeline shows it as well."""
+        key = (run, node, stage, detail, at)
+        if key not in self._told:
+            self._told.append(key)
+            for line in told(node, {"details": {stage: detail}, "run": run, "round": number, "at": at}):
+                self._say(line)
+
+    def _say(self, line: str | None, *, warning: bool = False) -> None:
+        if line is not None:
             self._number += 1
-            self._happened.append(
-                {"number": self._number, "at": self._host_time(), "says": line, "warning": name in WARNINGS}
-            )
+            self._happened.append({"number": self._number, "at": self._host_time(), "says": line, "warning": warning})
 
     # -- what it is asked
 
@@ -97,7 +120,10 @@ class History:
         return list(self._happened)
 
     def timeline(self) -> dict[str, Any] | None:
-        """The latest rounds as lanes (see `lanes.view`); None before there is a span."""
+        """The latest rounds as lanes (see `lanes.view`); None before there is a span.
+
+        The critical path of a round that is not over yet is that to its latest end so far.
+        """
         there = ((number, waited_for(self._spans[number])) for number in sorted(self._spans))
         shown = dict([(number, spans) for number, spans in there if spans][:ROUNDS])
         if not shown:
@@ -106,9 +132,16 @@ class History:
         for number, spans in shown.items():
             starts[number] = at
             at += _latency_of(spans)
-        made = view(shown, starts, self._nodes, self._servers)
+        paths = {number: self._path(number, spans) for number, spans in shown.items()}
+        made = view(shown, starts, self._nodes, self._servers, paths, placed(self._events, shown, starts))
         ends = [*starts.values(), at]
         return {**made, "rounds": [round(1e6 * seconds) for seconds in ends], "numbers": [*shown]}
+
+    def _path(self, number: int, spans: Sequence[Span]) -> Sequence[Step]:
+        """The critical path of a round of these spans, walked again only when there is news of it."""
+        if number not in self._paths or self._paths[number][0] != len(spans):
+            self._paths[number] = len(spans), critical_path(spans)
+        return self._paths[number][1]
 
     def traffic(self, last: int | None) -> dict[str, dict[str, float]]:
         """Of each node, bit/s that it sent (`up`) and was sent (`down`) in the last whole round, in emulated time."""
@@ -129,20 +162,18 @@ def _latency_of(spans: Iterable[Span]) -> float:
     return max(span.end for span in kept) - min(span.start for span in kept) if kept else 0.0
 
 
-def _lines(name: str, node: str, fields: dict[str, Any]) -> list[str]:
+def _line(name: str, node: str, fields: dict[str, Any]) -> str | None:
     """An event in words; those of every node of every run in their common course are none."""
     match name:
         case "started":
-            return [f"run {fields['run']} has started"]
+            return f"run {fields['run']} has started"
         case "finished":
-            return [f"run {fields['run']} is over"]
-        case "changed":
-            return told(node, fields)
+            return f"run {fields['run']} is over"
         case "failed":
-            return [f"{node} failed: {fields['error']}"]
+            return f"{node} failed: {fields['error']}"
         case "silent":
-            return [f"{node} has been silent for {fields['seconds']:.0f} s"]
+            return f"{node} has been silent for {fields['seconds']:.0f} s"
         case "registered" | "ready" | "done":
-            return []
+            return None
         case _:
-            return [f"{node}: {name}{': ' + str(fields['reason']) if fields.get('reason') else ''}"]
+            return f"{node}: {name}{': ' + str(fields['reason']) if fields.get('reason') else ''}"

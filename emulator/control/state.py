@@ -8,9 +8,10 @@ from typing import Any
 from emulator.bus.controller import Event
 from emulator.control.feed import Feed
 from emulator.control.history import History
+from emulator.control.pace import Pace
 from emulator.control.rounds import Rounds
-from emulator.control.words import NodeState, NodeView, Status
-from emulator.plan import SERVER_ROLES, NodePlan, Plan
+from emulator.control.words import NodeState, NodeView, RunView, Status
+from emulator.plan import SERVER_ROLES, NodePlan, Plan, RunPlan
 from emulator.profiles import HUB, DeviceProfile, LinkProfile
 from emulator.timeline import Entry, Span
 
@@ -35,6 +36,8 @@ class State:
         self._done: list[str] = []
         self._run: str | None = None
         self._rounds = Rounds()
+        self._pace = Pace()
+        self._runs = {run.name: _to_come(run) for run in plan.runs}
         self._accuracies: dict[str, float] = {}
         self._evaluated = 0
         servers = {node.name for node in plan.nodes if node.role in SERVER_ROLES}
@@ -48,6 +51,7 @@ class State:
             return
         if isinstance(entry, Span):
             self._rounds.note(entry)
+            self._pace.heard_of(self._rounds.current)
             self.history.span(entry)
         elif entry.name == "accuracy":
             if entry.round != self._evaluated:
@@ -62,6 +66,7 @@ class State:
         if name == "started":
             self._run, self._evaluated = fields["run"], 0
             self._rounds = Rounds(whole=partial(self.history.whole, fields["run"]))
+            self._pace = Pace()
             self.history.begin(fields["run"])
             self._accuracies.clear()
             self._states = dict.fromkeys(self.nodes, "running")
@@ -69,6 +74,7 @@ class State:
         elif name == "finished":
             self._done.append(fields["run"])
             self._rounds.finish()
+            self._runs[fields["run"]] = self._now(fields["run"]).model_copy(update={"state": "done", "eta_s": None})
             self._run = None
             if len(self._done) == len(self.plan.runs):
                 self._states = dict.fromkeys(self.nodes, "done")
@@ -101,24 +107,39 @@ class State:
 
     def status(self) -> Status:
         """The testbed and its current run."""
-        runs = [run.name for run in self.plan.runs]
-        busy = {
-            name: seconds for name, seconds in self._rounds.busy().items() if self.nodes[name].role not in SERVER_ROLES
-        }
+        runs = [self._now(name) if name == self._run else run for name, run in self._runs.items()]
+        latest = next((run for run in reversed(runs) if run.state != "to come"), None)
         return Status(
             experiment=self.plan.experiment,
             testbed=self.plan.testbed,
             runtime=self._runtime,
             folder=str(self._folder),
             time_scale=self.plan.scale,
+            runs=runs,
             runs_done=self._done,
-            runs_left=[run for run in runs if run not in self._done and run != self._run],
+            runs_left=[run.run for run in runs if run.state == "to come"],
             run=self._run,
+            round=latest.round if latest else 0,
+            last_round=latest.last_round if latest else None,
+            round_latency_s=latest.round_latency_s if latest else None,
+            slowest=latest.slowest if latest else None,
+            accuracy=latest.accuracy if latest else None,
+        )
+
+    def _now(self, run: str) -> RunView:
+        """The current run."""
+        rounds, busy = self._runs[run].rounds, self._rounds.busy()
+        clients = [name for name in busy if self.nodes[name].role not in SERVER_ROLES]
+        return RunView(
+            run=run,
+            state="running",
             round=self._rounds.current,
+            rounds=rounds,
             last_round=self._rounds.last,
             round_latency_s=self._rounds.latency(),
-            slowest=max(busy, key=lambda name: busy[name], default=None),
+            slowest=max(clients, key=lambda name: busy[name], default=None),
             accuracy=statistics.fmean(self._accuracies.values()) if self._accuracies else None,
+            eta_s=self._pace.left(rounds),
         )
 
     def node(self, name: str) -> NodeView:
@@ -133,3 +154,8 @@ class State:
             link=node.link,
             busy_s=self._rounds.busy().get(name),
         )
+
+
+def _to_come(run: RunPlan) -> RunView:
+    nothing = dict.fromkeys(("last_round", "round_latency_s", "slowest", "accuracy", "eta_s"))
+    return RunView(run=run.name, state="to come", round=0, rounds=int(run.config["rounds"]), **nothing)

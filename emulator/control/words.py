@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from emulator.profiles import DeviceProfile, LinkProfile
 
 NodeState = Literal["expected", "registered", "ready", "running", "disconnected", "done", "failed", "silent"]
+RunState = Literal["to come", "running", "done"]
 
 
 class NodeView(BaseModel):
@@ -24,6 +25,20 @@ class NodeView(BaseModel):
     )
 
 
+class RunView(BaseModel):
+    """One of the testbed's runs, as far as it has come."""
+
+    run: str = Field(description="the algorithm, or the experiment's name for a workload without algorithms")
+    state: RunState
+    round: int = Field(description="the latest round that was heard of")
+    rounds: int = Field(description="how many are planned")
+    last_round: int | None = Field(description="the last round of which all is known: latency and slowest are of it")
+    round_latency_s: float | None
+    slowest: str | None = Field(description="the client that was busy longest")
+    accuracy: float | None = Field(description="mean over the clients, a fraction of 1, when last evaluated")
+    eta_s: float | None = Field(description="seconds of the host until it is over, about; null where nothing tells")
+
+
 class Status(BaseModel):
     """The testbed and its current run."""
 
@@ -32,6 +47,7 @@ class Status(BaseModel):
     runtime: str
     folder: str = Field(description="where the results go")
     time_scale: float
+    runs: list[RunView] = Field(description="all of them, in their order")
     runs_done: list[str]
     runs_left: list[str] = Field(description="after the current one")
     run: str | None = Field(description="the current run; null before the first and after the last")

@@ -7,6 +7,8 @@ const per = (bits) => bits === null ? "unlimited" : bits === undefined ? "\u2013
   bits >= 1e9 ? (bits / 1e9).toPrecision(3) + " Gbit/s" : bits >= 1e6 ? (bits / 1e6).toPrecision(3) + " Mbit/s" :
   (bits / 1e3).toPrecision(3) + " kbit/s";
 const seconds = (value) => value === null || value === undefined ? "\u2013" : duration(1e6 * value);
+const clock = (left) => [left / 3600, (left / 60) % 60, left % 60]
+  .map((part, place) => String(Math.floor(part)).padStart(place ? 2 : 1, "0")).join(":");
 const share = (value) => value === null ? "\u2013" : (100 * value).toFixed(1) + " %";
 
 if (location.hash.startsWith("#token=")) {
@@ -25,13 +27,18 @@ async function ask(path, options = {}) {
 // -- what is shown
 
 const timeline = new Timeline($("#timeline canvas"), {});
-timeline.highlight = false;
 const accuracy = new Curves($("#accuracy"), (value) => (100 * value).toFixed(0) + " %");
 const latency = new Curves($("#latency"), (value) => duration(1e6 * value));
 let followed = true;
-for (const kind of ["pointerdown", "keydown", "wheel"])
-  timeline.canvas.addEventListener(kind, () => { followed = false; }, { passive: true });
-timeline.canvas.addEventListener("dblclick", () => { followed = true; });
+timeline.onmove = () => { followed = false; };
+timeline.canvas.addEventListener("dblclick", followAgain);
+timeline.canvas.addEventListener("keydown", (event) => { if (event.key === "Home") followAgain(event); });
+
+function followAgain(event) {
+  event.preventDefault();
+  followed = true;
+  refresh();
+}
 
 function definitions(list, entries) {
   const wanted = entries.flat().join("\n");
@@ -48,15 +55,17 @@ function definitions(list, entries) {
 }
 
 function showStatus(status) {
+  const run = status.runs.find((one) => one.run === status.run);
   document.title = `${status.run || "idle"}: ${status.experiment}, edgebed`;
   $("#title").textContent = `${status.experiment} on testbed ${status.testbed}`;
   $("#subtitle").textContent = `${status.runtime} runtime, time scale ${status.time_scale}, results in ${status.folder}`;
   definitions($("#now"), [
     ["run", status.run || "none now"],
-    ["round", status.round],
+    ["round", run && status.round <= run.rounds ? `${status.round} of ${run.rounds}` : status.round],
     ["accuracy", share(status.accuracy)],
     ["round latency", seconds(status.round_latency_s)],
     ["busy longest", status.slowest || "\u2013"],
+    ["left, on this host", run && run.eta_s !== null ? clock(run.eta_s) : "\u2013"],
     ["done", status.runs_done.join(", ") || "\u2013"],
     ["to come", status.runs_left.join(", ") || "\u2013"],
   ]);
@@ -71,14 +80,13 @@ function showTimeline(data) {
     entry.append(mark, stage.replaceAll("_", " "));
     return entry;
   }));
-  const from = timeline.from, to = timeline.to;
-  timeline.show(data, null);
   const end = data.rounds[data.rounds.length - 1];
-  if (followed) timeline.window(-0.01 * end, 1.03 * end);
-  else timeline.window(from, to);
+  if (followed) [timeline.from, timeline.to] = [-0.01 * end, 1.03 * Math.max(end, 20)];
+  timeline.show(data, null);
   $("#timeline").dataset.rounds = data.numbers.join();
   $("#timeline .note").textContent = `Round ${data.numbers.join(", ")}: from the last whole one on, one after the other. ` +
-    "Drag, arrow keys, + and \u2212 look closer; a double click follows again.";
+    "What each waited for, its critical path, stands out; of a round that is not over, so far. " +
+    "Drag, arrow keys, + and \u2212 look closer; Home or a double click follows again.";
   timeline.canvas.setAttribute("aria-label", `Timeline of rounds ${data.numbers.join(", ")}`);
 }
 

@@ -24,9 +24,24 @@ async function timelines() {
     view.window(begin - margin, end + margin);
   }
 
+  // The critical path of a round in words, for those who cannot point at its bars.
+  function path(number) {
+    const steps = [];
+    for (let i = 0; i < data.start.length && data.start[i] < data.rounds[number]; i++)
+      if (data.critical[i] && data.start[i] >= data.rounds[number - 1]) {
+        const to = data.peer[i] < 0 ? "" : ` \u2192 ${data.nodes[data.peer[i]]}`;
+        steps.push(`${data.stages[data.stage[i]].replaceAll("_", " ")} ${data.nodes[data.node[i]]}${to} ${duration(data.length[i])}`);
+      }
+    return `Critical path of round ${number}: ${[...new Set(steps)].join(", ")}.`;
+  }
+
+  let told = "";
   view.onmove = () => {
     const first = data.rounds.findLastIndex((start) => start <= view.from + (view.to - view.from) * 0.1) + 1;
-    if (document.activeElement !== pick("round")) pick("round").value = Math.max(1, Math.min(first, data.rounds.length - 1));
+    const number = Math.max(1, Math.min(first, data.rounds.length - 1));
+    if (document.activeElement !== pick("round")) pick("round").value = number;
+    if (told !== `${pick("run").value} ${number}`) part.querySelector(".path").textContent = path(number);
+    told = `${pick("run").value} ${number}`;
     pick("from").value = (Math.max(0, view.from) / 1e6).toFixed(3);
     pick("to").value = (view.to / 1e6).toFixed(3);
     canvas.setAttribute("aria-label",

@@ -120,12 +120,16 @@ class Timeline {
     }
     pen.setLineDash([]);
     pen.strokeStyle = pen.fillStyle = this.ink;
-    for (const change of this.data.changes || []) {
-      const x = this.x(change.at);
+    let free = 0; // where the next title may begin
+    for (const event of this.data.events) {
+      const x = this.x(event.at), title = ` ${event.title} `, length = pen.measureText(title).width;
       if (x < SIDE || x > this.width) continue;
       pen.fillRect(x - 1, HEAD - 8, 2, this.height);
-      pen.textAlign = x > this.width / 2 ? "right" : "left";
-      pen.fillText(` ${change.node} changed `, x, HEAD - 3);
+      const left = x + length > this.width ? x - length : x;
+      if (left < free) continue;
+      pen.textAlign = "left";
+      pen.fillText(title, left, HEAD - 3);
+      free = left + length;
     }
   }
 
@@ -194,8 +198,8 @@ class Timeline {
   point(event) {
     if (!this.data || event.buttons) return;
     const pointed = event.clientX - this.canvas.getBoundingClientRect().x;
-    const change = (this.data.changes || []).find((one) => Math.abs(this.x(one.at) - pointed) < 4);
-    if (change) return say(`${change.node}: ${change.detail}`, event.clientX, event.clientY);
+    const happened = this.data.events.filter((one) => Math.abs(this.x(one.at) - pointed) < 4);
+    if (happened.length) return say(happened.map((one) => one.title + (one.detail && `: ${one.detail}`)).join("; "), event.clientX, event.clientY);
     const i = this.at(event);
     say(i === null ? "" : this.words(i), event.clientX, event.clientY);
   }

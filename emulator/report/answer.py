@@ -1,7 +1,7 @@
 """The report's first sentences: which algorithm was fastest to the target, and why."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emulator.critical_path import OVERHEAD
 from emulator.report import text
@@ -26,6 +26,8 @@ STAGES = {
 TIE = DEFAULT_LIMITS.latency_error
 """Times that differ by no more than this share are not reported as different: the emulation may be off by as much."""
 
+ONCE = "Each ran once, with one seed: with another it may need more rounds, or fewer."
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -40,38 +42,62 @@ def answer(outcomes: Sequence[Outcome], hardware: Mapping[str, str]) -> Answer:
     if not outcomes:
         raise ValueError("no run to speak of")
     targets = {outcome.summary.target for outcome in outcomes}
-    reached = sorted((o for o in outcomes if o.summary.time_to_target is not None), key=_time)
     if len(targets) > 1 or None in targets or not any(outcome.accuracies for outcome in outcomes):
-        return _by_latency(outcomes, hardware)
+        return _by_latency(_named(outcomes), hardware)
     (target,) = targets
     assert target is not None
+    said = _by_time(_named(outcomes), target, hardware)
+    return Answer(said.headline, [*said.reasons, *([ONCE] if len(outcomes) > 1 else [])])
+
+
+def _named(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+    """With the names of those that are not to be believed saying so, where others are."""
+    words = {outcome.summary.verdict.word for outcome in outcomes}
+    if len(words) == 1:
+        return outcomes
+    return [
+        one if one.summary.verdict.valid else replace(one, label=f"{one.label} ({one.summary.verdict.word})")
+        for one in outcomes
+    ]
+
+
+def _by_time(outcomes: Sequence[Outcome], target: float, hardware: Mapping[str, str]) -> Answer:
+    reached = sorted((o for o in outcomes if o.summary.time_to_target is not None), key=_time)
     if not reached:
-        rounds = max(outcome.summary.rounds for outcome in outcomes)
-        return Answer(
-            f"None reached {_percent(target)} accuracy in {_count(rounds, 'round')}"
-            if len(outcomes) > 1
-            else f"{outcomes[0].label} did not reach {_percent(target)} accuracy in {_count(rounds, 'round')}",
-            [*_nearest(outcomes), *_slowest_client(min(outcomes, key=_latency), hardware)],
-        )
+        return _never(outcomes, target, hardware)
     first, *later = reached
     ties = [outcome for outcome in later if _time(outcome) <= _time(first) * (1 + TIE)]
-    together = [first, *ties]
+    behind = later[len(ties) :]
+    unclear = [outcome for outcome in behind if _may_be_as_early(outcome, first)]
+    goal = f"{_percent(target)} accuracy"
     if len(outcomes) == 1:
-        headline = f"{first.label} reached {_percent(target)} accuracy after {text.seconds(_time(first))}"
+        headline = f"{first.label} reached {goal} after {text.seconds(_time(first))}"
     elif ties:
         times = " and ".join(text.seconds(_time(outcome)) for outcome in (first, ties[-1]))
-        headline = (
-            f"{_list(together)} were first to {_percent(target)} accuracy, within {text.percent(TIE)} of each other"
-        )
-        headline += f": between {times}"
+        together = _list([first, *ties])
+        headline = f"{together} were first to {goal}, within {text.percent(TIE)} of each other: between {times}"
     else:
-        headline = f"{first.label} was first to {_percent(target)} accuracy: after {text.seconds(_time(first))}"
+        seen = "the first seen at" if unclear else "first to"
+        headline = f"{first.label} was {seen} {goal}: after {text.seconds(_time(first))}"
+    subjects = [f"{outcome.label} needed" for outcome in (first, *ties)] if ties else ["It needed"]
+    reasons = [f"{who} {_needed(outcome)}." for who, outcome in zip(subjects, (first, *ties), strict=True)]
+    reasons += [_against(outcome, first) for outcome in behind]
     never = [outcome for outcome in outcomes if outcome.summary.time_to_target is None]
-    reasons = [f"It needed {_needed(first)}." if not ties else f"{first.label} needed {_needed(first)}."]
-    reasons += [_against(outcome, first) for outcome in later]
     if never:
         reasons.append(f"{_list(never)} did not reach {_percent(target)}.")
-    return Answer(headline, [*reasons, *_slowest_client(first, hardware), *_resolution(first)])
+    return Answer(headline, [*reasons, *_slowest_client(first, hardware), *_resolution(first, unclear)])
+
+
+def _never(outcomes: Sequence[Outcome], target: float, hardware: Mapping[str, str]) -> Answer:
+    rounds = _count(max(outcome.summary.rounds for outcome in outcomes), "round")
+    quickest = min(outcomes, key=_latency)
+    slowest = _slowest_client(quickest, hardware)
+    if len(outcomes) == 1:
+        return Answer(
+            f"{quickest.label} did not reach {_percent(target)} accuracy in {rounds}", [*_nearest(outcomes), *slowest]
+        )
+    shortest = f"{quickest.label} had the shortest rounds: {text.seconds(_latency(quickest))} on average."
+    return Answer(f"None reached {_percent(target)} accuracy in {rounds}", [*_nearest(outcomes), shortest, *slowest])
 
 
 def _by_latency(outcomes: Sequence[Outcome], hardware: Mapping[str, str]) -> Answer:
@@ -85,21 +111,30 @@ def _by_latency(outcomes: Sequence[Outcome], hardware: Mapping[str, str]) -> Ans
 
 
 def _against(outcome: Outcome, first: Outcome) -> str:
-    """One that came later: how much longer it took, by its rounds and by their length."""
+    """One that came later: how much longer it took, and whether by its rounds' number or by their length."""
     ours, theirs = outcome.rounds_to_target, first.rounds_to_target
     time = f"{outcome.label} reached it after {text.seconds(_time(outcome))}"
     if not ours or not theirs or not _time(first):
         return f"{time}."
     each, each_first = _time(outcome) / ours, _time(first) / theirs
-    ratio = f"{_time(outcome) / _time(first):.2f} times as long"
-    said = (
-        f"{time}, {ratio}: {_count(ours, 'round')} against {theirs}, "
-        f"of {text.seconds(each)} against {text.seconds(each_first)} each{_mostly(outcome, first)}."
-    )
-    before = _tested_before(outcome)
-    if ours - before <= 1 or outcome.elapsed[before] > _time(first) * (1 + TIE):
-        return said
-    return f"{said} Accuracy was tested too rarely to tell the two apart: it may have reached it as early."
+    more, longer = ours / theirs, each / each_first
+    length = f"{text.seconds(each)} against {text.seconds(each_first)} each"
+    number = f"{ours} against {theirs}"
+    if more >= longer:
+        others = (
+            "longer ones" if longer > 1 + TIE else "shorter ones" if longer < 1 - TIE else "of about the same length"
+        )
+        why = f"it needed more rounds, {number}, {others}, {length}{_mostly(outcome, first)}"
+    else:
+        others = "more of them" if more > 1 else "fewer of them" if more < 1 else "as many"
+        why = f"its rounds are longer, {length}{_mostly(outcome, first)}, and it needed {others}, {number}"
+    return f"{time}, {_time(outcome) / _time(first):.2f} times as long: {why}."
+
+
+def _may_be_as_early(outcome: Outcome, first: Outcome) -> bool:
+    """Whether accuracy was tested too rarely to say that it came later."""
+    rounds, before = outcome.rounds_to_target or 0, _tested_before(outcome)
+    return rounds - before > 1 and outcome.elapsed[before] <= _time(first) * (1 + TIE)
 
 
 def _mostly(outcome: Outcome, first: Outcome) -> str:
@@ -137,7 +172,7 @@ def _slowest_client(outcome: Outcome, hardware: Mapping[str, str]) -> list[str]:
         return []
     what = f" ({hardware[straggler.name]})" if straggler.name in hardware else ""
     return [
-        f"What a round of {outcome.label} waits for is mostly {straggler.name}{what}: it is on the critical path of "
+        f"A round of {outcome.label} waits mostly for {straggler.name}{what}: it is on the critical path of "
         f"{text.percent(straggler.held_up)} of the rounds, with {text.percent(straggler.critical / _latency(outcome))} "
         "of their time."
     ]
@@ -151,8 +186,14 @@ def _nearest(outcomes: Sequence[Outcome]) -> list[str]:
     return [f"{best.label} came nearest: {text.share(mean)} at its end, after {text.seconds(best.summary.emulated)}."]
 
 
-def _resolution(outcome: Outcome) -> list[str]:
+def _resolution(outcome: Outcome, unclear: Sequence[Outcome]) -> list[str]:
     rounds = outcome.rounds_to_target
+    if unclear:
+        every = max(one.rounds_to_target - _tested_before(one) for one in unclear if one.rounds_to_target)
+        return [
+            f"Accuracy was tested every {every} rounds, too rarely to tell {outcome.label} from {_list(unclear)}: they "
+            "may have been there as early."
+        ]
     if not rounds or rounds - (before := _tested_before(outcome)) <= 1:
         return []
     late = text.seconds(outcome.elapsed[rounds] - outcome.elapsed[before])

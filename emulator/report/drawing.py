@@ -33,22 +33,27 @@ THEME: dict[str, Any] = {
     "view": {"stroke": None},
     "axis": _AXIS,
     "axisY": {"grid": True, "domain": False, "ticks": False, "labelPadding": 6},
-    "axisX": {"grid": True, "gridOpacity": 0.6},
+    "axisX": {"grid": True, "gridOpacity": 0.6, "labelFlush": False},
     "legend": {
         "orient": "top",
         "labelColor": palette.TEXT,
         "labelFontSize": 12,
         "columns": 5,
-        "symbolStrokeWidth": 2,
+        "symbolStrokeWidth": 0,  # dashes would make the small marks ragged
         "symbolSize": 90,
         "symbolOpacity": 1,
-        "symbolDash": [1, 0],
+        "labelLimit": 0,
         "rowPadding": 4,
     },
     "header": {"labelColor": palette.TEXT, "labelFontSize": 12},
     "text": {"font": FONT, "fontSize": 11},
     "title": {"anchor": "start", "fontSize": 13, "color": palette.TEXT, "subtitleColor": palette.LABEL},
 }
+
+
+def begin() -> None:
+    """Get ready to draw, which takes longer than most figures do."""
+    vl_convert.vegalite_to_svg({"mark": "point"})
 
 
 def svg(figure: Figure) -> str:

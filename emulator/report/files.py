@@ -6,8 +6,8 @@ the path and the reason.
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,6 @@ TIMELINE = "timeline.jsonl"
 METRICS = "metrics.csv"
 PREDICTION = "prediction.csv"
 RESULT = "result.json"
-PREDICTION = "prediction.csv"
 FAILURE = "failure.txt"
 REPORT = "report.html"
 
@@ -104,18 +103,36 @@ def read_timeline(path: Path) -> list[Span]:
 
     A last line without its end was being written when the run was killed, and is left out.
     """
+    with refusals("read", path):
+        lines = path.read_bytes().splitlines(keepends=True)
     spans: list[Span] = []
-    with refusals("read", path), path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                spans.append(Span.from_fields(json.loads(line.decode())))
-            except json.JSONDecodeError as error:
-                if not line.endswith(b"\n"):
-                    break
-                raise InputError(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}") from error
-            except (ValueError, RecursionError) as error:
-                raise InputError(f"{path}:{number}: {error}") from error
+    for number, fields in enumerate(_parsed(path, lines), start=1):
+        try:
+            spans.append(Span.from_fields(fields))
+        except ValueError as error:
+            raise InputError(f"{path}:{number}: {error}") from error
     return spans
+
+
+def _parsed(path: Path, lines: Sequence[bytes]) -> Iterable[object]:
+    """What each line says; a last one without its end may be missing."""
+    with suppress(ValueError, RecursionError):  # all at once takes half the time
+        entries: list[object] = json.loads(b"[" + b",".join(lines) + b"]")
+        if len(entries) == len(lines):
+            return entries
+    return _one_by_one(path, lines)
+
+
+def _one_by_one(path: Path, lines: Iterable[bytes]) -> Iterator[object]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield json.loads(line.decode())
+        except json.JSONDecodeError as error:
+            if not line.endswith(b"\n"):
+                return
+            raise InputError(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}") from error
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}:{number}: {error}") from error
 
 
 @contextmanager

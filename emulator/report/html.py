@@ -4,16 +4,17 @@ import base64
 import gzip
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from emulator.event import Placed, title
 from emulator.lanes import MICROSECONDS, view
 from emulator.page import ours, palette, render
 from emulator.profiles import Channel, DeviceProfile, LinkProfile, NodeSpec
-from emulator.report import files, text
+from emulator.report import drawing, files, text
 from emulator.report.answer import answer
-from emulator.report.drawing import inline_svg
 from emulator.report.figures import figures
 from emulator.report.folder import Folder, read
 from emulator.report.outcome import Outcome, outcomes
@@ -55,7 +56,17 @@ def make(folders: Sequence[Path], out: Path) -> Path:
 
 def page(folders: Sequence[Folder]) -> str:
     """The text of the page."""
-    found = outcomes(folders)
+    # What draws the figures works outside of Python's lock, and begins slowly.
+    with ThreadPoolExecutor(max_workers=1) as artist:
+        artist.submit(drawing.begin)
+        found = outcomes(folders)
+        shown = figures(found)
+        drawn = artist.map(drawing.inline_svg, shown)
+        timelines = [
+            {"id": f"timeline-{place}", "label": outcome.label, "packed": _packed(_timeline(outcome))}
+            for place, outcome in enumerate(found)
+        ]
+        pictures = [(figure, ours(svg)) for figure, svg in zip(shown, drawn, strict=True)]
     nodes = {node: what for folder in folders for node, what in hardware(folder).items()}
     return render(
         "report.html.j2",
@@ -65,12 +76,9 @@ def page(folders: Sequence[Folder]) -> str:
         answer=answer(found, nodes) if found else None,
         caution=next((CAUTIONS[folder.word] for folder in folders if folder.word in CAUTIONS), None),
         table=_table(found),
-        figures=[(figure, ours(inline_svg(figure))) for figure in figures(found)],
+        figures=pictures,
         stage_colours=json.dumps(palette.custom_properties(_stages(found))),
-        timelines=[
-            {"id": f"timeline-{place}", "label": outcome.label, "packed": _packed(_timeline(outcome))}
-            for place, outcome in enumerate(found)
-        ],
+        timelines=timelines,
         parts=[_part(folder, [one for one in found if one.folder is folder]) for folder in folders],
         version=version("edgebed"),
     )
@@ -94,7 +102,8 @@ def _subtitle(folders: Sequence[Folder]) -> str:
 
 
 def _banner(folder: Folder) -> dict[str, Any]:
-    reasons = [f"{check}: {check.reason}" for check in folder.verdict.checks if not check.ok]
+    failed = [check for check in folder.verdict.checks if not check.ok]
+    reasons = [f"{check}, {CHECKS.get(check.name, 'a check')}: {check.reason}" for check in failed]
     if folder.failure is not None:
         reasons = [folder.failure]
     meaning = MEANINGS[folder.word]
@@ -150,13 +159,8 @@ def _accuracy(outcome: Outcome) -> str:
 
 def _timeline(outcome: Outcome) -> dict[str, Any]:
     nodes = [str(node.name) for node in outcome.folder.testbed.nodes]
-    starts = {number: outcome.elapsed[number - 1] for number in outcome.rounds}
-    servers = outcome.folder.servers
-    made = view(outcome.rounds, starts, nodes, servers, outcome.paths)
-    made["changes"] = [
-        {"at": round(outcome.moment(span)[1] * MICROSECONDS), "node": span.node, "detail": span.detail}
-        for span in outcome.changes
-    ]
+    starts, servers = outcome.starts, outcome.folder.servers
+    made = view(outcome.rounds, starts, nodes, servers, outcome.paths, outcome.events)
     made["rounds"] = [round(seconds * MICROSECONDS) for seconds in outcome.elapsed.values()]
     predicted: dict[int, list[Span]] = {}
     for span in outcome.folder.predicted.get(outcome.summary.run, ()):
@@ -188,7 +192,7 @@ def _part(folder: Folder, found: Sequence[Outcome]) -> dict[str, Any]:
         "description": folder.testbed.description,
         "nodes": [_node(node) for node in folder.testbed.nodes],
         "sources": _sources(folder),
-        "changes": [_changed(outcome, span) for outcome in found for span in outcome.changes],
+        "events": [_event(outcome.label, one) for outcome in found for one in outcome.events if one.event.detail],
         "host": _host(host),
         "notes": [*refused, *host.get("notes", ()), *host.get("disturbances", ())],
         "command": f"edgebed run {folder.path / files.EXPERIMENT}{runtime}",
@@ -196,9 +200,8 @@ def _part(folder: Folder, found: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def _changed(outcome: Outcome, span: Span) -> str:
-    number, moment = outcome.moment(span)
-    return f"{outcome.label}, round {number}, {text.seconds(moment)}: {span.node}: {span.detail}"
+def _event(label: str, one: Placed) -> str:
+    return f"{label}, round {one.round}, {text.seconds(one.at)}: {title(one.event)}: {one.event.detail}"
 
 
 def _check(check: Check) -> dict[str, Any]:

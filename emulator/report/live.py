@@ -1,4 +1,4 @@
-"""What a running testbed looks like: a few lines on its run, and a table of its nodes."""
+"""What a running testbed looks like: a line for each of its runs, and a table of its nodes."""
 
 import sys
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from emulator.control.words import NodeView, Status
+from emulator.control.words import NodeView, RunView, Status
 from emulator.profiles import Channel
 from emulator.report import text
 from emulator.report.table import console
@@ -25,21 +25,22 @@ def show_status(status: Status, nodes: Sequence[NodeView]) -> None:
 
 
 def headline(status: Status) -> list[str]:
-    """The testbed, where its runs are, and what the last whole round was like."""
-    left = f"; then {', '.join(status.runs_left)}" if status.runs_left else ""
-    done = f"; done: {', '.join(status.runs_done)}" if status.runs_done else ""
-    doing = f"{status.run}, round {status.round}" if status.run else "no run at the moment"
-    lines = [
-        f"{status.experiment} on testbed {status.testbed}, {status.runtime} runtime, "
-        f"time scale {status.time_scale:g}: {status.folder}",
-        f"{doing}{left}{done}",
-    ]
-    if status.round_latency_s is not None:
-        slowest = f", {status.slowest} busy longest" if status.slowest else ""
-        lines.append(f"round {status.last_round}: {text.seconds(status.round_latency_s)}{slowest}")
-    if status.accuracy is not None:
-        lines.append(f"accuracy {text.share(status.accuracy)}")
-    return lines
+    """The testbed, and a line for each of its runs with what the progress display shows of it."""
+    testbed = f"{status.experiment} on testbed {status.testbed}, {status.runtime} runtime"
+    return [f"{testbed}, time scale {status.time_scale:g}: {status.folder}", *map(_line, status.runs)]
+
+
+def _line(run: RunView) -> str:
+    if run.state == "to come":
+        return f"{run.run}: to come"
+    parts = [f"round {run.round}/{run.rounds}" if run.state == "running" else f"done, round {run.round}/{run.rounds}"]
+    if run.accuracy is not None:
+        parts.append(f"accuracy {text.share(run.accuracy)}")
+    if run.round_latency_s is not None:
+        parts.append(text.waited_for(run.round_latency_s, run.slowest))
+    if run.eta_s is not None:
+        parts.append(text.eta(run.eta_s))
+    return f"{run.run}: {', '.join(parts)}"
 
 
 def table(nodes: Sequence[NodeView]) -> Table:

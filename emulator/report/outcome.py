@@ -1,17 +1,14 @@
 """What one algorithm's run came to, for those who look closer than its summary: each round, each client."""
 
 import math
-from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate
 
 from emulator import timeline
-from emulator.change import STAGES
 from emulator.critical_path import Step, critical_path
 from emulator.errors import InputError
+from emulator.event import Placed, is_event, placed
 from emulator.report import result
 from emulator.report.folder import Folder
 from emulator.report.summary import Accuracy, Summary, accuracies_by_round, summarise
@@ -25,7 +22,7 @@ class Client:
 
     name: str
     stages: Mapping[str, float]  # of its own computations, and of the messages over its link
-    waiting: float  # while none of these went on
+    waiting: float  # while none of these went on; with them the mean round
     critical: float  # that the round's critical path spent on this client's stages
     held_up: float  # the share of the rounds in whose critical path it had a part
 
@@ -44,7 +41,7 @@ class Outcome:
     accuracies: Mapping[int, Accuracy]
     metrics: Sequence[Metric]
     clients: Sequence[Client]
-    changes: Sequence[Span]  # what a user or the scenario changed while the run went on
+    events: Sequence[Placed]  # what happened to the testbed while the run went on, such as a change by its user
     predicted: Mapping[str, float] | None  # seconds of a round: mean, median; and `error` of the mean
 
     @property
@@ -52,20 +49,10 @@ class Outcome:
         """The client on which the critical path spent most; None where there is nobody to wait for it."""
         return max(self.clients, key=lambda client: client.critical) if len(self.clients) > 1 else None
 
-    def moment(self, span: Span) -> tuple[int, float]:
-        """The round from which a change counts, and when that is in emulated seconds of the rounds: one between two
-        rounds when the next began, one before the first at 0."""
-        number = max(1, bisect_right(self._starts, span.start))
-        since = max(0.0, span.start - self._starts[number - 1])
-        if since >= self.latencies[number] and number < len(self._starts):
-            return number + 1, self.elapsed[number]
-        return number, self.elapsed[number - 1] + min(since, self.latencies[number])
-
-    @cached_property
-    def _starts(self) -> list[float]:
-        """When each round began, in the run's time."""
-        firsts = (min(span.start for span in spans) for spans in self.rounds.values())
-        return list(accumulate(firsts, max))
+    @property
+    def starts(self) -> Mapping[int, float]:
+        """Emulated seconds of the rounds before each round."""
+        return _starts(self.elapsed)
 
     @property
     def rounds_to_target(self) -> int | None:
@@ -103,20 +90,25 @@ def _outcome(folder: Folder, run: str, label: str) -> Outcome:
     except ValueError as error:
         raise InputError(f"{folder.path}: {run}: {error}") from error
     named = [str(node.name) for node in folder.testbed.nodes if node.name not in folder.servers]
+    elapsed = timeline.elapsed_at(latencies)
     return Outcome(
         folder=folder,
         label=label,
         summary=summary,
         rounds=rounds,
         latencies=latencies,
-        elapsed=timeline.elapsed_at(latencies),
+        elapsed=elapsed,
         paths=paths,
         accuracies=accuracies_by_round(metrics),
         metrics=metrics,
         clients=_clients(named, rounds, latencies, paths, folder.servers),
-        changes=[span for span in folder.spans[run] if span.stage in STAGES],
+        events=list(placed(filter(is_event, folder.spans[run]), rounds, _starts(elapsed))),
         predicted=_predicted(fields),
     )
+
+
+def _starts(elapsed: Mapping[int, float]) -> dict[int, float]:
+    return {number: elapsed[number - 1] for number in elapsed if number >= 1}
 
 
 def whose(span: Span, servers: Collection[str]) -> str:
@@ -132,17 +124,16 @@ def _clients(
     servers: Collection[str],
 ) -> list[Client]:
     stages: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
-    busy: defaultdict[str, float] = defaultdict(float)
     critical: defaultdict[str, float] = defaultdict(float)
     held_up: defaultdict[str, int] = defaultdict(int)
     for number, spans in rounds.items():
         of_round: defaultdict[str, list[Span]] = defaultdict(list)
         for span in spans:
             if span.stage != WAIT:
-                stages[whose(span, servers)][span.stage] += span.duration
                 of_round[whose(span, servers)].append(span)
         for name, own in of_round.items():
-            busy[name] += _covered(own)
+            for span, seconds in _one_at_a_time(own):
+                stages[name][span.stage] += seconds
         for step in paths[number]:
             critical[whose(step.span, servers)] += step.seconds
         for name in {whose(step.span, servers) for step in paths[number]}:
@@ -152,7 +143,7 @@ def _clients(
         Client(
             name=name,
             stages={stage: seconds / count for stage, seconds in stages[name].items()},
-            waiting=max(0.0, total - busy[name]) / count,
+            waiting=max(0.0, total - math.fsum(stages[name].values())) / count,
             critical=critical[name] / count,
             held_up=held_up[name] / count,
         )
@@ -160,13 +151,12 @@ def _clients(
     ]
 
 
-def _covered(spans: Iterable[Span]) -> float:
-    """Seconds in which at least one of the spans goes on."""
-    covered, until = 0.0, -math.inf
+def _one_at_a_time(spans: Iterable[Span]) -> Iterator[tuple[Span, float]]:
+    """Each span with its seconds; where several go on at once, the time is that of the one that began first."""
+    until = -math.inf
     for span in sorted(spans, key=lambda span: span.start):
-        covered += max(0.0, span.end - max(span.start, until))
+        yield span, max(0.0, span.end - max(span.start, until))
         until = max(until, span.end)
-    return covered
 
 
 def _predicted(fields: Mapping[str, object] | None) -> Mapping[str, float] | None:

@@ -5,7 +5,6 @@ On a terminal the lines are live; elsewhere plain ones come now and then, ever m
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from types import TracebackType
 
 from rich import progress
@@ -72,8 +71,7 @@ class Progress:
 
     def latency(self, run: str, seconds: float, slowest: str | None) -> None:
         """The emulated latency of a recent round, and the client it waited for."""
-        waited = f", slowest {slowest}" if slowest else ""
-        self._display.update(self._tasks[run], latency=f"round {text.seconds(seconds)}{waited}")
+        self._display.update(self._tasks[run], latency=text.waited_for(seconds, slowest))
 
     def end(self, run: str) -> None:
         """The run has ended, in whatever round."""
@@ -85,7 +83,7 @@ class Progress:
         parts = [f"{run}: round {done}/{total}", task.fields["accuracy"], task.fields["latency"]]
         if 1 < done < total:
             each = (self._host_time() - self._first_round[run]) / (done - 1)
-            parts.append(_shown(each * (total - done)))
+            parts.append(text.eta(each * (total - done)))
         return ", ".join(filter(None, parts))
 
     def __enter__(self) -> "Progress":
@@ -107,8 +105,4 @@ class _TimeLeft(progress.ProgressColumn):
         left = task.time_remaining
         if task.finished or task.stop_time is not None or left is None:
             return Text("")
-        return Text(_shown(left))
-
-
-def _shown(left: float) -> str:
-    return f"ETA {timedelta(seconds=round(left))}"
+        return Text(text.eta(left))

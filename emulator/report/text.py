@@ -1,5 +1,7 @@
 """Numbers as a reader wants them: about three digits, each with its unit; and what charts of characters are made of."""
 
+from datetime import timedelta
+
 BLOCKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 """From an eighth of a line's height to all of it."""
 
@@ -33,6 +35,16 @@ def share(value: float) -> str:
 def percent(value: float) -> str:
     """A fraction of 1 in whole per cent."""
     return f"{100 * value:.0f} %"
+
+
+def waited_for(latency: float, slowest: str | None) -> str:
+    """A round's latency in seconds, and the client that it waited for."""
+    return f"round {seconds(latency)}" + (f", slowest {slowest}" if slowest else "")
+
+
+def eta(left: float) -> str:
+    """Seconds of this host that are left, as hours, minutes and seconds."""
+    return f"ETA {timedelta(seconds=round(left))}"
 
 
 def _three_digits(value: float) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from emulator.event import is_event, title
 from emulator.lanes import MICROSECONDS, Lane, lanes_of
 from emulator.report import files
 from emulator.report.folder import Folder
@@ -30,12 +31,15 @@ def make(folders: Sequence[Folder], out: Path) -> Path:
 def _process(
     number: int, label: str, spans: Iterable[Span], order: Sequence[str], servers: Collection[str]
 ) -> list[dict[str, Any]]:
-    """A run as a process, each of its lanes as a thread; lanes where spans overlap as several."""
+    """A run as a process, each of its lanes as a thread; lanes where spans overlap as several; events across them."""
     placed: dict[Lane, list[Span]] = {}
+    events = [_meta("process_name", number, 0, {"name": label})]
     for span in sorted(spans, key=lambda span: span.start):
+        if is_event(span):
+            events.append(_instant(span, number))
+            continue
         for lane in lanes_of(span, servers):
             placed.setdefault(lane, []).append(span)
-    events = [_meta("process_name", number, 0, {"name": label})]
     thread = 0
     rank = {name: place for place, name in enumerate(order)}
     for lane in sorted(placed, key=lambda lane: (rank.get(lane.node, len(rank)), lane)):
@@ -61,8 +65,6 @@ def _rows(spans: Iterable[Span]) -> list[list[Span]]:
 
 
 def _event(span: Span, process: int, thread: int) -> dict[str, Any]:
-    said = span.to_fields()
-    arguments = {name: said[name] for name in said if name not in ("run", "node", "stage", "start", "end")}
     return {
         "name": span.stage,
         "cat": "message" if span.is_message else "compute",
@@ -71,8 +73,19 @@ def _event(span: Span, process: int, thread: int) -> dict[str, Any]:
         "dur": span.duration * MICROSECONDS,
         "pid": process,
         "tid": thread,
-        "args": arguments,
+        "args": _arguments(span),
     }
+
+
+def _instant(event: Span, process: int) -> dict[str, Any]:
+    at = event.start * MICROSECONDS
+    named = {"name": title(event), "cat": "event", "args": _arguments(event)}
+    return {**named, "ph": "i", "s": "p", "ts": at, "pid": process, "tid": 0}
+
+
+def _arguments(span: Span) -> dict[str, Any]:
+    said = span.to_fields()
+    return {name: said[name] for name in said if name not in ("run", "node", "stage", "start", "end")}
 
 
 def _meta(name: str, process: int, thread: int, arguments: dict[str, Any]) -> dict[str, Any]:

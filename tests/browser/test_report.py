@@ -143,6 +143,14 @@ def test_any_round_of_any_run_can_be_looked_at(page: WebDriver, run: Path, look:
     find("[name=round]").send_keys("17")
     begin, end = elapsed["gapsl"][16], elapsed["gapsl"][17]
     until(page, lambda: shown(page)[0] < begin < end < shown(page)[1] < end + (end - begin))
+    steps = find(".path").text.removeprefix("Critical path of round 17: ").split(", ")
+    assert [step.rsplit(" ", 2)[0] for step in steps] == [
+        "client forward client-1",
+        "uplink client-1 \u2192 server",
+        "server step server",
+        "downlink server \u2192 client-1",
+        "client backward client-1",
+    ]
     find("[name=run] option:last-child").click()
     until(page, lambda: find("canvas").get_attribute("aria-label").startswith("Timeline of sl, "))
     begin, end = elapsed["sl"][16], elapsed["sl"][17]

@@ -54,6 +54,8 @@ class World:
 
     def __init__(self) -> None:
         self.plan = make_plan("server", "client-1", "client-2", runs=2)
+        for run in self.plan.runs:
+            run.config["rounds"] = 1
         self.state = State(self.plan, "local", Path("runs/a-test-1"))
         self.hub = Hub(self.state)
         self.cores: list[tuple[str, float]] = []

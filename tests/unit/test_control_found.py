@@ -38,6 +38,18 @@ def test_a_testbed_is_found_while_it_runs_and_no_longer() -> None:
         find(None)
 
 
+def test_who_looks_while_it_is_being_written_does_not_remove_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Testbed.model_dump_json
+
+    def looked_at(testbed: Testbed) -> str:
+        assert running() == []
+        return write(testbed)
+
+    monkeypatch.setattr(Testbed, "model_dump_json", looked_at)
+    with announced(HERE):
+        assert running() == [HERE]
+
+
 def test_only_its_user_may_read_the_token(own_folder: Path) -> None:
     with announced(HERE):
         (path,) = own_folder.iterdir()

@@ -46,7 +46,7 @@ def get(state: State) -> Get:
 
 
 def span(number: int, stage: str = "client_forward", start: float = 0.0, **fields: Any) -> Span:
-    return Span("psl", number, "client-1", stage, start, start + 1, **fields)
+    return Span("psl", number, stage=stage, start=start, **{"node": "client-1", "end": start + 1, **fields})
 
 
 def test_a_scenario_shows_in_the_state_of_nodes_and_is_over_with_its_run(state: State) -> None:
@@ -59,7 +59,8 @@ def test_a_scenario_shows_in_the_state_of_nodes_and_is_over_with_its_run(state: 
     lost = {**when, "details": {"connection_change": "disconnected"}, "connected": False}
     state.event(Event("changed", "client-1", lost))
     assert (state.node("client-1").state, state.node("client-1").link) == ("disconnected", other)
-    state.event(Event("changed", "client-1", {**lost, "connected": True}))
+    again = {"details": {"connection_change": "reconnected"}, "connected": True}
+    state.event(Event("changed", "client-1", {**lost, **again}))
     assert state.node("client-1").state == "running"
     parted = {**when, "details": {"partition_change": "partition client-1 | server"}}
     state.event(Event("changed", HUB, parted))
@@ -67,7 +68,7 @@ def test_a_scenario_shows_in_the_state_of_nodes_and_is_over_with_its_run(state: 
     assert says[1:] == [
         "client-1: link wide -> narrow at 1.500 s of gapsl, round 3",
         "client-1: disconnected at 1.500 s of gapsl, round 3",
-        "client-1: disconnected at 1.500 s of gapsl, round 3",
+        "client-1: reconnected at 1.500 s of gapsl, round 3",
         "hub: partition client-1 | server at 1.500 s of gapsl, round 3",
     ]
     state.event(Event("finished", HUB, {"run": "gapsl"}))
@@ -101,9 +102,22 @@ def test_what_is_measured_is_only_for_who_has_the_token(get: Get, path: str) -> 
     assert get(path).status_code == 200
 
 
+def test_every_run_has_its_line_in_the_status(state: State, get: Get) -> None:
+    state.event(Event("started", HUB, {"run": "gapsl"}))
+    state.event(Event("finished", HUB, {"run": "gapsl"}))
+    run_two_rounds(state)
+    gapsl, psl = get("/status").json()["runs"]
+    assert (gapsl["state"], gapsl["round_latency_s"]) == ("done", None)
+    assert psl == {
+        "run": "psl", "state": "done", "round": 2, "rounds": 100, "last_round": 2, "round_latency_s": 2.0,
+        "slowest": "client-1", "accuracy": 0.5, "eta_s": None,
+    }  # fmt: skip
+
+
 def test_before_anything_has_run_there_is_nothing_to_draw(get: Get) -> None:
     now = get("/live").json()
     assert now["status"]["run"] is None
+    assert [(run["run"], run["state"]) for run in now["status"]["runs"]] == [("gapsl", "to come"), ("psl", "to come")]
     assert (now["timeline"], now["curves"], now["events"]) == (None, {}, [])
     assert {node["name"]: node["traffic_bit_s"] for node in now["nodes"]}["client-1"] is None
 
@@ -173,6 +187,56 @@ def test_the_latest_rounds_are_kept_from_the_last_whole_one_on() -> None:
     history.span(span(1))
     history.span(span(7, off_clock=True))
     assert history.timeline() == made
+
+
+def test_what_the_latest_rounds_waited_for_is_marked_as_far_as_it_is_known() -> None:
+    history = History(["server", "client-1", "client-2"], {"server"})
+    history.begin("psl")
+    history.span(span(1, start=10.0))
+    history.span(span(1, start=10.0, node="client-2", end=10.5))
+    made = history.timeline()
+    assert made is not None
+    assert dict(zip(made["length"], made["critical"], strict=True)) == {1_000_000: 1, 500_000: 0}
+    history.span(span(1, "server_step", 10.5, node="server", end=12.0))
+    history.span(span(1, "uplink", 10.5, node="client-2", end=10.5, peer="server"))
+    made = history.timeline()
+    assert made is not None
+    marked = {
+        (made["stages"][s], made["nodes"][n])
+        for s, n, c in zip(made["stage"], made["node"], made["critical"], strict=True)
+        if c
+    }
+    assert marked == {("server_step", "server"), ("uplink", "client-2"), ("client_forward", "client-2")}
+
+
+def test_events_of_the_testbed_are_told_once_and_marked_in_the_latest_rounds() -> None:
+    history = History(["server", "client-1"], {"server"}, host_time=lambda: 5.0)
+    history.begin("psl")
+    history.span(span(1, start=10.0))
+    change = {"run": "psl", "round": 1, "at": 10.25, "details": {"link_change": "wifi-5 -> lte"}}
+    history.event("changed", "client-1", change)
+    history.span(span(1, "link_change", 10.25, end=10.25, off_clock=True, detail="wifi-5 -> lte"))
+    history.span(span(1, "disconnect", 10.5, end=10.5, off_clock=True, detail="for 2 s"))
+    history.span(span(1, "evaluation", 11.0, off_clock=True))
+    history.span(
+        span(1, "left_out", 10.75, node="client-2", end=10.75, off_clock=True)
+    )  # a mark without words is drawn, and not told
+    assert [event["says"] for event in history.happened()] == [
+        "client-1: link wifi-5 -> lte at 10.250 s of psl, round 1",
+        "client-1: disconnect for 2 s at 10.500 s of psl, round 1",
+    ]
+    made = history.timeline()
+    assert made is not None
+    assert made["events"] == [
+        {"at": 250_000, "title": "client-1: link change", "detail": "wifi-5 -> lte"},
+        {"at": 500_000, "title": "client-1: disconnect", "detail": "for 2 s"},
+        {"at": 750_000, "title": "client-2: left out", "detail": ""},
+    ]
+    history.span(span(2, start=20.0))
+    history.whole("psl", 2, 1.0)
+    made = history.timeline()
+    assert made is not None
+    assert made["events"] == []
 
 
 def test_long_curves_and_many_events_are_bounded() -> None:

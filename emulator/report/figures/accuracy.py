@@ -8,6 +8,7 @@ from emulator.report.figures.parts import (
     Figure,
     Spec,
     bars,
+    by_round,
     lines,
     names,
     number,
@@ -31,8 +32,7 @@ def accuracy_by_time(outcomes: Sequence[Outcome]) -> Figure | None:
 
 def accuracy_by_round(outcomes: Sequence[Outcome]) -> Figure | None:
     """Mean and range over the clients against rounds."""
-    x = number("x", "round", tickMinStep=1, format="d")
-    return _accuracy(outcomes, "accuracy-rounds", "Accuracy against rounds", x, by_time=False)
+    return _accuracy(outcomes, "accuracy-rounds", "Accuracy against rounds", by_round(), by_time=False)
 
 
 def _accuracy(outcomes: Sequence[Outcome], name: str, title: str, x: Spec, *, by_time: bool) -> Figure | None:

@@ -32,7 +32,8 @@ def clients(outcomes: Sequence[Outcome]) -> Figure | None:
     colours = stage_colours([*(s for o in shown for c in o.clients for s in c.stages), "waiting"])
     drawn = {"concat": [_of_run(outcome, colours) for outcome in shown], "columns": 2, "spacing": 24}
     note = (
-        "Each client's own work and messages in the mean round, critical or not; the rest of the round it waits. "
+        "Each client's own work and messages in the mean round, critical or not; the rest of the round it waits. Of "
+        "what goes on at once, what began first counts. "
         "The straggler is the client on which the critical path spends most."
     )
     return Figure("clients", "What each client does in a round", note, drawn, wide=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from emulator.report.figures.parts import Figure, Row, lines, number, spec, thinned
+from emulator.report.figures.parts import Figure, Row, by_round, lines, number, spec, thinned
 from emulator.report.outcome import Outcome
 
 
@@ -29,7 +29,7 @@ def angles(outcomes: Sequence[Outcome]) -> Figure | None:
         return None
     rows = thinned(rows)
     names = list(dict.fromkeys(row["run"] for row in rows))
-    drawn = spec(rows, lines(names, rows, y), number("x", "round", tickMinStep=1, format="d"), height=200)
+    drawn = spec(rows, lines(names, rows, y), by_round(), height=200)
     return Figure("gradient-angles", "Gradient angles", note, drawn)
 
 
@@ -53,6 +53,6 @@ def selection(outcomes: Sequence[Outcome]) -> Figure | None:
     names = [f"{outcome.label}: {word}" for outcome in chosen for word in words.values()]
     y = number("y", "clients", tickMinStep=1, format="d")
     rows = thinned(rows)
-    drawn = spec(rows, lines(names, rows, y), number("x", "round", tickMinStep=1, format="d"), height=200)
+    drawn = spec(rows, lines(names, rows, y), by_round(), height=200)
     note = "Clients whose gradients lead, and those whose gradients make the server's update."
     return Figure("selection", "Selection sizes", note, drawn)

@@ -17,6 +17,8 @@ Row = dict[str, Any]
 
 WIDTH = 430  # pixels inside the axes
 ROW = 26  # pixels that a bar's row takes
+TICKS = 6
+"""About as many as have room for their labels."""
 MOST_POINTS = 250
 """What a line shows of one series: more points than pixels would only make the page larger."""
 MARKED_POINTS = 40
@@ -46,10 +48,15 @@ def number(field: str, title: str, *, stack: bool | None = None, **axis: object)
         "field": field,
         "type": "quantitative",
         "title": title,
-        "axis": axis,
+        "axis": {"tickCount": TICKS, **axis},
         "stack": "zero" if stack else None,
         "scale": {"zero": True, "nice": True},
     }
+
+
+def by_round() -> Spec:
+    """An axis of whole rounds."""
+    return number("x", "round", tickMinStep=1, format="d")
 
 
 def names(outcomes: Sequence[Outcome]) -> Spec:

@@ -26,12 +26,13 @@ def test_the_first_to_the_target_is_named_with_its_time_and_its_reasons(found: l
     gapsl, psl, sl = (with_time(outcome, number) for outcome, number in zip(found, (12, 10, None), strict=True))
     said = answer([gapsl, psl, sl], HARDWARE)
     assert said.headline.startswith("psl was first to 60 % accuracy: after ")
-    needed, later, never, client, *_ = said.reasons
+    needed, later, never, client, once = said.reasons
     assert needed.startswith("It needed 10 rounds of ")
     assert later.startswith("gapsl reached it after ")
-    assert "12 rounds against 10" in later
+    assert "times as long: it needed more rounds, 12 against 10, of about the same length, " in later
     assert never == "sl did not reach 60 %."
     assert "client-1 (raspberry-pi-3, wifi-4-far): it is on the critical path of 100 % of the rounds" in client
+    assert "one seed" in once
 
 
 def test_times_that_the_emulation_cannot_tell_apart_are_a_tie(found: list[Outcome]) -> None:
@@ -48,13 +49,17 @@ def test_a_longer_round_is_put_down_to_the_stage_that_makes_it_longer(found: lis
     (later,) = (reason for reason in said.reasons if reason.startswith("sl reached"))
     parts = {stage: sl.summary.breakdown[stage] - psl.summary.breakdown.get(stage, 0) for stage in sl.summary.breakdown}
     assert max(parts, key=lambda stage: parts[stage]) == "uplink"
+    assert "its rounds are longer, " in later
     assert "(the largest part of the difference: the uplink, " in later
+    assert later.endswith(", and it needed as many, 10 against 10.")
 
 
 def test_a_target_that_nobody_reached_is_said_and_who_came_nearest(found: list[Outcome]) -> None:
     said = answer([with_time(outcome, None) for outcome in found], {})
     assert said.headline == "None reached 60 % accuracy in 20 rounds"
     assert said.reasons[0].startswith("sl came nearest: ")
+    assert said.reasons[1].startswith("psl had the shortest rounds: ")
+    assert said.reasons[2].startswith("A round of psl waits mostly for client-1")
 
 
 def test_one_run_alone_is_first_of_nothing(found: list[Outcome]) -> None:
@@ -81,8 +86,18 @@ def test_no_run_is_no_answer() -> None:
 def test_times_between_two_tests_of_the_accuracy_are_not_told_apart(tmp_path: Path) -> None:
     gapsl, psl = outcomes([read(make_run(tmp_path, rounds=20, every=5))])
     said = answer([with_time(gapsl, 15), with_time(psl, 10)], {})
-    assert said.headline.startswith("psl was first")
-    (later,) = (reason for reason in said.reasons if reason.startswith("gapsl reached"))
-    assert "too rarely to tell the two apart" in later
+    assert said.headline.startswith("psl was the first seen at 60 % accuracy: ")
+    assert "Accuracy was tested every 5 rounds, too rarely to tell psl from gapsl: " in " ".join(said.reasons)
     said = answer([with_time(gapsl, 20), with_time(psl, 10)], {})
+    assert said.headline.startswith("psl was first to 60 % accuracy: ")
     assert not any("too rarely" in reason for reason in said.reasons)
+
+
+def test_one_that_is_not_to_be_believed_is_named_so_beside_others_that_are(tmp_path: Path) -> None:
+    folders = [make_run(tmp_path / name, rounds=5, late=late) for name, late in (("idle", 0.0), ("busy", 0.05))]
+    found = outcomes([read(folder) for folder in folders])
+    said = answer([with_time(outcome, number) for outcome, number in zip(found, (5, 5, 5, 2), strict=True)], {})
+    assert said.headline.startswith("busy psl (INVALID) was first to 60 % accuracy: ")
+    assert not any("idle psl (" in reason for reason in said.reasons)
+    alone = answer([outcome for outcome in found if "busy" in outcome.label], {})
+    assert "(INVALID)" not in alone.headline

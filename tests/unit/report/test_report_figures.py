@@ -65,6 +65,22 @@ def test_marks_say_their_numbers(made: dict[str, Figure]) -> None:
     assert "psl, up: 960000 bytes" in descriptions(made["bytes"])
 
 
+@pytest.mark.parametrize(
+    "name", ["accuracy-time", "accuracy-rounds", "selection", "prediction", "breakdown", "clients"]
+)
+def test_every_series_is_in_a_legend(made: dict[str, Figure], name: str) -> None:
+    root = ET.fromstring(drawing.svg(made[name]))
+    legends = [group for group in root.iter() if "role-legend" in group.get("class", "").split()]
+    shown = {text.text for legend in legends for text in legend.iter() if text.tag.endswith("text")}
+    expected = {
+        "selection": {"gapsl: aligned", "gapsl: leaders"},
+        "prediction": {"measured (mean, 5th to 95th percentile)", "predicted (mean)"},
+        "breakdown": {"uplink", "server step"},
+        "clients": {"uplink", "waiting"},
+    }
+    assert expected.get(name, {"gapsl", "psl"}) <= shown
+
+
 def test_what_was_not_measured_has_no_figure(tmp_path: Path) -> None:
     make_run(tmp_path, algorithms=("psl",))
     (tmp_path / files.METRICS).unlink()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emulator import verdict
-from emulator.report import files, html
+from emulator.report import drawing, files, html
 from emulator.report.folder import read
 from emulator.timeline import Span
 from tests.made_runs import make_run
@@ -19,7 +19,8 @@ from tests.made_runs import make_run
 def _undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures have their own tests; only those here that ask for `drawn` spend the time."""
     if "drawn" not in request.keywords:
-        monkeypatch.setattr(html, "inline_svg", lambda figure: f"<svg><text>{figure.name}</text></svg>")
+        monkeypatch.setattr(drawing, "begin", lambda: None)
+        monkeypatch.setattr(drawing, "inline_svg", lambda figure: f"<svg><text>{figure.name}</text></svg>")
 
 
 drawn = pytest.mark.drawn
@@ -164,10 +165,12 @@ def test_what_was_changed_while_it_ran_is_told_and_marked(tmp_path: Path) -> Non
     with (tmp_path / files.TIMELINE).open("a") as timeline:
         timeline.write(json.dumps(change.to_fields()) + "\n")
     page = html.page([read(tmp_path)])
-    assert re.search(r"psl, round 2, \d+ ms: client-1: wifi-5 -> lte \(up 7.6 Mbit/s\)", text_of(page))
+    said = r"psl, round 2, \d+\sms: client-1: link change: wifi-5 -> lte \(up 7.6 Mbit/s\)"
+    assert re.search(said, text_of(page))
     (packed,) = re.findall(r'id="timeline-0">([^<]*)</script>', page)
     data = json.loads(gzip.decompress(base64.b64decode(packed)))
-    assert data["changes"] == [{"at": data["rounds"][1] + 10_000, "node": "client-1", "detail": change.detail}]
+    (event,) = data["events"]
+    assert event == {"at": data["rounds"][1] + 10_000, "title": "client-1: link change", "detail": change.detail}
 
 
 def test_runs_are_compared_on_one_page(tmp_path: Path) -> None:

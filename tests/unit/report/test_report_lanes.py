@@ -78,3 +78,25 @@ def test_slices_of_one_row_never_overlap(tmp_path: Path) -> None:
     assert len([e for e in events if e["name"] == "thread_name" and e["args"]["name"] == "client-1 up"]) == 3
     for row in rows.values():
         assert all(end <= start + 1e-3 for (_, end), (start, _) in pairwise(row))
+
+
+def test_a_trace_has_the_fields_that_its_format_wants(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, rounds=2)
+    event = Span("psl", 1, "client-1", "link_change", 5.5, 5.5, off_clock=True, detail="wifi-5 -> lte")
+    with (folder / "timeline.jsonl").open("a") as timeline:
+        timeline.write(json.dumps(event.to_fields()) + "\n")
+    written = json.loads(trace.make([read(folder)], tmp_path / "t").read_text())
+    assert isinstance(written["traceEvents"], list)
+    threads = {(e["pid"], e["tid"]) for e in written["traceEvents"] if e["name"] == "thread_name"}
+    for one in written["traceEvents"]:
+        assert isinstance(one["name"], str)
+        assert isinstance(one["pid"], int)
+        assert isinstance(one["tid"], int)
+        assert one["ph"] in "XMi"
+        if one["ph"] == "X":
+            assert one["ts"] >= 0
+            assert one["dur"] >= 0
+            assert (one["pid"], one["tid"]) in threads
+    (instant,) = (one for one in written["traceEvents"] if one["ph"] == "i")
+    assert (instant["name"], instant["ts"], instant["s"]) == ("client-1: link change", 5.5e6, "p")
+    assert instant["args"]["detail"] == "wifi-5 -> lte"

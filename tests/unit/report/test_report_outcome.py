@@ -7,6 +7,7 @@ from emulator.errors import InputError
 from emulator.report import files
 from emulator.report.folder import Folder, read
 from emulator.report.outcome import Outcome, outcomes
+from emulator.timeline import Span
 from tests.made_runs import make_run
 from tests.tolerance import assert_close
 
@@ -48,6 +49,20 @@ def test_a_clients_round_is_its_stages_and_its_waiting(found: dict[str, Outcome]
             assert {"client_forward", "uplink", "downlink", "client_backward"} <= {*client.stages}
             assert_close(sum(client.stages.values()) + client.waiting, outcome.summary.latency.mean, what=client.name)
             assert client.critical <= outcome.summary.latency.mean
+
+
+def test_what_goes_on_at_once_counts_once(tmp_path: Path) -> None:
+    make_run(tmp_path, algorithms=("psl",), rounds=1)
+    own = [span for span in read(tmp_path).spans["psl"] if span.node == "client-1" and not span.off_clock]
+    forward = next(span for span in own if span.stage == "client_forward")
+    beside = Span("psl", 1, "client-1", "beside", forward.start + forward.duration / 2, forward.end + 0.001)
+    with (tmp_path / files.TIMELINE).open("a") as timeline:
+        timeline.write(json.dumps(beside.to_fields()) + "\n")
+    (outcome,) = outcomes([read(tmp_path)])
+    client = next(client for client in outcome.clients if client.name == "client-1")
+    assert_close(client.stages["client_forward"], forward.duration)
+    assert_close(client.stages["beside"], 0.001)
+    assert_close(sum(client.stages.values()) + client.waiting, outcome.summary.latency.mean)
 
 
 def test_in_turns_every_client_is_on_the_critical_path(found: dict[str, Outcome]) -> None:
