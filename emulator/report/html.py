@@ -3,7 +3,7 @@
 import base64
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from emulator.event import Placed, title
 from emulator.lanes import MICROSECONDS, view
 from emulator.page import ours, palette, render
-from emulator.profiles import Channel, DeviceProfile, LinkProfile, NodeSpec
+from emulator.profiles import Channel, DeviceProfile, LinkProfile, NodeSpec, Testbed
 from emulator.report import drawing, files, text
 from emulator.report.answer import answer
 from emulator.report.figures import figures
@@ -190,7 +190,7 @@ def _part(folder: Folder, found: Sequence[Outcome]) -> dict[str, Any]:
         "checks": [_check(check) for check in folder.verdict.checks],
         "testbed": folder.testbed.name,
         "description": folder.testbed.description,
-        "nodes": [_node(node) for node in folder.testbed.nodes],
+        "nodes": [*map(_node, folder.testbed.nodes), *_segments(folder.testbed)],
         "sources": _sources(folder),
         "events": [_event(outcome.label, one) for outcome in found for one in outcome.events if one.event.detail],
         "host": _host(host),
@@ -250,14 +250,31 @@ def _node(node: NodeSpec) -> dict[str, str]:
         "device": device.name,
         "training": show(device.training, THROUGHPUT, 3),
         "memory": show(device.memory, SIZE, 3),
-        "link": link.name,
+        "link": f"{link.name}, in {node.segment}" if node.segment else link.name,
         "up": _channel(link.up),
         "down": _channel(link.down),
     }
 
 
+def _segments(testbed: Testbed) -> Iterator[dict[str, str]]:
+    """A row each, below the nodes'."""
+    for name, segment in testbed.segments.items():
+        assert isinstance(segment.link, LinkProfile)
+        link = segment.link
+        around = f", in {segment.segment}" if segment.segment else ""
+        yield {
+            **dict.fromkeys(("device", "training", "memory"), ""),
+            "name": name,
+            "role": "segment",
+            "link": link.name + around,
+            "up": _channel(link.up),
+            "down": _channel(link.down),
+        }
+
+
 def _channel(channel: Channel) -> str:
     parts = [said(channel, 3), show(channel.delay, TIME, 3)]
+    parts += ["shared fairly"] if channel.sharing == "fair" else []
     if channel.jitter:
         parts[1] += f" \u00b1 {show(channel.jitter, TIME, 3)}"
     parts += [f"{100 * channel.loss:.3g} % loss"] if channel.loss else []
@@ -267,8 +284,10 @@ def _channel(channel: Channel) -> str:
 
 def _sources(folder: Folder) -> dict[str, str]:
     found: dict[str, str] = {}
-    for node in folder.testbed.nodes:
-        for profile in _profiles(node):
-            description = f"{profile.description}. " if profile.description else ""
-            found[profile.name] = f"{description}{profile.source}"
+    testbed = folder.testbed
+    used: list[DeviceProfile | LinkProfile] = [profile for node in testbed.nodes for profile in _profiles(node)]
+    used += [segment.link for segment in testbed.segments.values() if isinstance(segment.link, LinkProfile)]
+    for profile in used:
+        description = f"{profile.description}. " if profile.description else ""
+        found[profile.name] = f"{description}{profile.source}"
     return found

@@ -132,6 +132,12 @@ def test_the_testbed_is_there_with_its_sources(tmp_path: Path) -> None:
     assert f"edgebed run {tmp_path}/experiment.yaml --runtime local" in page
 
 
+def test_a_segment_is_there_with_its_link_and_its_source(tmp_path: Path) -> None:
+    page = text_of(page_of(make_run(tmp_path, testbed="cell")))
+    for said in ("lte, in base-station", "lte-cell-10mhz", "14 Mbit/s, 1 ms, shared fairly", "ITU-R M.2134"):
+        assert said in page
+
+
 def test_the_timeline_is_packed_into_the_page(tmp_path: Path) -> None:
     folder = read(make_run(tmp_path, rounds=3))
     packed = re.findall(
