@@ -16,6 +16,8 @@ from typing import Any, Literal, NamedTuple, get_args
 Source = Literal["measured", "modelled"]
 
 WAIT = "wait"
+FOR_OTHERS = "for others"
+"""The detail of a wait that was for other nodes, and not for room in a link."""
 LEFT_OUT = "left_out"
 """Marks the moment at which the others went on without a node in a round; off the clock, and without length."""
 
@@ -46,7 +48,7 @@ class Span:
     throttled: int | None = None  # periods in which its node's CPU quota was used up (compute under a quota only)
     flops: float | None = None
     off_clock: bool = False  # instrumentation: no part of any latency
-    detail: str = ""  # for the reader (changes only)
+    detail: str = ""  # for the reader (changes and waits only)
 
     def __post_init__(self) -> None:
         what = f"{self.stage} of {self.node} in round {self.round}"

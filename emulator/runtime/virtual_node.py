@@ -15,7 +15,7 @@ from emulator.clock import SAME_MOMENT, Clock, VirtualEventLoop
 from emulator.errors import DeadlineExceeded, InputError
 from emulator.node import Array, Deadline, Message, Work
 from emulator.plan import NodePlan
-from emulator.timeline import LEFT_OUT, WAIT, Metric, Span
+from emulator.timeline import FOR_OTHERS, LEFT_OUT, WAIT, Metric, Span
 from emulator.units import SIZE, show
 
 T = TypeVar("T")
@@ -152,7 +152,10 @@ class VirtualNode:
         start, end = since.since, self._reached()
         if end > start:
             self._world.note(
-                Span(self._world.run, self.round, self.name, WAIT, start, end, source="modelled", due=end)
+                Span(
+                    self._world.run, self.round, self.name, WAIT, start, end,
+                    source="modelled", due=end, detail=FOR_OTHERS,
+                )
             )  # fmt: skip
 
     def leave_out(self, peer: str) -> None:
