@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from emulator import timeline
 from emulator.critical_path import OVERHEAD, Step, breakdown, critical_path
 from emulator.profiles import LinkProfile
-from emulator.timeline import WAIT, Span
+from emulator.timeline import FOR_OTHERS, WAIT, Span
 from emulator.trace import mean_rate
 from emulator.transport import payload
 
 NOTHING = "nothing"
+LATE = "late nodes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ def shares(explanation: Explanation) -> dict[str, float]:
 
 
 def _resource(span: Span, links: Mapping[str, LinkProfile]) -> str:
+    if span.detail == FOR_OTHERS:
+        return LATE
     if span.stage == WAIT:
         return f"{span.node} up link"
     if not span.is_message:

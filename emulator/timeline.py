@@ -17,6 +17,8 @@ from emulator.fields import Form, a_count, a_flag, a_number, a_text, one_of, opt
 Source = Literal["measured", "modelled"]
 
 WAIT = "wait"
+FOR_OTHERS = "for others"
+"""The detail of a wait that was for other nodes, and not for room in a link."""
 LEFT_OUT = "left_out"
 """Marks the moment at which the others went on without a node in a round; off the clock, and without length."""
 
@@ -47,7 +49,7 @@ class Span:
     throttled: int | None = None  # periods in which its node's CPU quota was used up (compute under a quota only)
     flops: float | None = None
     off_clock: bool = False  # instrumentation: no part of any latency
-    detail: str = ""  # for the reader (changes only)
+    detail: str = ""  # for the reader (changes and waits only)
 
     def __post_init__(self) -> None:
         # All at once: there are millions of spans, and next to none is refused.

@@ -17,7 +17,7 @@ from emulator.bus.wire import Header, Kind, WireError
 from emulator.clock import SAME_MOMENT, Clock
 from emulator.errors import DeadlineExceeded
 from emulator.node import GONE, Array, Deadline, Message, Work
-from emulator.timeline import LEFT_OUT, WAIT, Metric, Span
+from emulator.timeline import FOR_OTHERS, LEFT_OUT, WAIT, Metric, Span
 from emulator.units import SIZE, show
 
 T = TypeVar("T")
@@ -137,7 +137,7 @@ class BusNode:
         start, end = since.since, self._reached()
         if end > start:
             due = since.at if start < since.at <= end else None
-            self._note(Span(self._run, self.round, self.name, WAIT, start, end, due=due))
+            self._note(Span(self._run, self.round, self.name, WAIT, start, end, due=due, detail=FOR_OTHERS))
 
     def leave_out(self, peer: str) -> None:
         now = self._reached()

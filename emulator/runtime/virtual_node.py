@@ -17,7 +17,7 @@ from emulator.device import due, since
 from emulator.errors import DeadlineExceeded
 from emulator.node import Array, Deadline, Message, Work
 from emulator.plan import NodePlan
-from emulator.timeline import LEFT_OUT, WAIT, Metric, Span
+from emulator.timeline import FOR_OTHERS, LEFT_OUT, WAIT, Metric, Span
 
 T = TypeVar("T")
 
@@ -155,7 +155,10 @@ class VirtualNode:
         start, end = since.since, self._reached()
         if end > start:
             self._world.note(
-                Span(self._world.run, self.round, self.name, WAIT, start, end, source="modelled", due=end)
+                Span(
+                    self._world.run, self.round, self.name, WAIT, start, end,
+                    source="modelled", due=end, detail=FOR_OTHERS,
+                )
             )  # fmt: skip
 
     def leave_out(self, peer: str) -> None:

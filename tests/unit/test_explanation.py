@@ -71,3 +71,11 @@ def test_words_and_json_say_the_same() -> None:
     assert written["bottleneck"] == "slow up link"
     assert written["curve"]["time_to_accuracy_s"] == 5.0
     assert written["agreement"] is None
+
+
+def test_a_wait_for_late_nodes_is_no_wait_for_a_link() -> None:
+    spans = [
+        Span("psl", 1, "server", "wait", 0.0, 3.0, detail="for others"),
+        Span("psl", 1, "server", "server_step", 3.0, 4.0),
+    ]
+    assert explain(spans, LINKS, {"server"}).bottleneck == "late nodes"
