@@ -9,7 +9,8 @@ import gc
 import heapq
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ from emulator.timeline import Metric, Span
 
 LOOK_EVERY = 4096
 """Messages and entries between two looks at how long this host has been at it."""
+
+COLLECT_EVERY = 200_000
+"""Objects made and still there, between two looks of the garbage collector at the youngest."""
 
 Note = Callable[[Span | Metric], None]
 Finished = Callable[[str, float], None]
@@ -58,14 +62,8 @@ def simulate(
 
     `pricing` gives what a run's computations take; by default what the plan's cost model says.
     """
-    collecting = gc.isenabled()
-    gc.disable()  # a timeline is a million small things, none of which is garbage
-    try:
-        with asyncio.Runner(loop_factory=VirtualEventLoop) as runner:
-            runner.run(_all_runs(plan, note, finished, [], pricing))
-    finally:
-        if collecting:
-            gc.enable()
+    with asyncio.Runner(loop_factory=VirtualEventLoop) as runner:
+        runner.run(_all_runs(plan, note, finished, [], pricing))
 
 
 async def _all_runs(
@@ -73,14 +71,26 @@ async def _all_runs(
 ) -> None:
     one_thread()
     programs = {node.program: load(node.program) for node in plan.nodes}
-    for run in plan.runs:
-        began = time.monotonic()
-        charges = pricing(run.name) if pricing else Charges(plan.cost, run.name, first_run=run is plan.runs[0])
-        world = _World(plan, run, note, charges)
-        unreceived = await world.play(programs)
-        finished(run.name, time.monotonic() - began)
-        if unreceived:
-            notes.append(f"{run.name}: {unreceived} messages were not received before the run ended")
+    with _collecting_seldom():
+        for run in plan.runs:
+            began = time.monotonic()
+            charges = pricing(run.name) if pricing else Charges(plan.cost, run.name, first_run=run is plan.runs[0])
+            world = _World(plan, run, note, charges)
+            unreceived = await world.play(programs)
+            finished(run.name, time.monotonic() - began)
+            if unreceived:
+                notes.append(f"{run.name}: {unreceived} messages were not received before the run ended")
+
+
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """A timeline is a million small things, and next to none of them is garbage."""
+    usual = gc.get_threshold()
+    gc.set_threshold(COLLECT_EVERY, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 class _End(float):
@@ -124,7 +134,7 @@ class _World(World):
         self._missed = 0
         self._ended: set[str] = set()
         self._ends: list[_End] = []  # a heap
-        self._moment = 0.0
+        self._moment = self._wakeup = 0.0
 
     async def play(self, programs: dict[str, Program]) -> int:
         """Run every node's program to its end; returns how many messages nobody received."""
@@ -194,9 +204,8 @@ class _World(World):
 
     def next_moment(self) -> float:
         wakeup = self._network.wakeup()
-        self._moment = math.inf if wakeup is None else wakeup
-        if self._ends and self._ends[0] < self._moment:
-            self._moment = float(self._ends[0])
+        self._wakeup = math.inf if wakeup is None else wakeup
+        self._moment = min(self._wakeup, self._ends[0]) if self._ends else self._wakeup
         return self.clock.host_time(self._moment)
 
     def pass_moment(self) -> None:
@@ -206,6 +215,8 @@ class _World(World):
             end = heapq.heappop(self._ends)
             if not end.felt.done():
                 end.felt.set_result(None)
+        if self._wakeup > now:
+            return
         for news in self._network.advance(now):
             if isinstance(news, Arrival):
                 self._deliver(*self._transit.pop(news.token), news.due)
