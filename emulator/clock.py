@@ -56,8 +56,9 @@ class World:
         """The loop's time at which something will happen; infinity where nothing will."""
         return math.inf
 
-    def pass_moment(self) -> None:
-        """It is time for it."""
+    def pass_moment(self) -> bool:
+        """It is time for it. False where nobody can go on by it, and the next moment may follow at once."""
+        return False
 
     def stuck(self) -> str:
         """Why nothing will ever happen again, in words."""
@@ -94,16 +95,15 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         return future
 
     def _jump(self, seconds: float | None) -> None:
-        """Go to the next timer, which is so many seconds away, or to what happens in the world before."""
-        moment = self.world.next_moment()
-        if seconds is None:
+        """Go to the next timer, which is so many seconds away, unless the world lets somebody go on before."""
+        timer = math.inf if seconds is None else self._virtual_now + seconds
+        while (moment := self.world.next_moment()) <= timer:
             if moment == math.inf:
                 raise Deadlock(self.world.stuck())
-        elif self._virtual_now + seconds < moment:
-            self._virtual_now += seconds
-            return
-        self._virtual_now = max(self._virtual_now, moment)
-        self.world.pass_moment()
+            self._virtual_now = max(self._virtual_now, moment)
+            if self.world.pass_moment():
+                return
+        self._virtual_now = timer
 
 
 class _Jump(selectors.SelectSelector):

@@ -208,21 +208,24 @@ class _World(World):
         self._moment = min(self._wakeup, self._ends[0]) if self._ends else self._wakeup
         return self.clock.host_time(self._moment)
 
-    def pass_moment(self) -> None:
+    def pass_moment(self) -> bool:
         # The loop's own time may be off by rounding, and would then bring the same moment again for ever.
-        now = max(self._moment, self.clock.now())
+        now, felt = max(self._moment, self.clock.now()), False
         while self._ends and self._ends[0] <= now:
             end = heapq.heappop(self._ends)
             if not end.felt.done():
                 end.felt.set_result(None)
+                felt = True
         if self._wakeup > now:
-            return
+            return felt
         for news in self._network.advance(now):
             if isinstance(news, Arrival):
                 self._deliver(*self._transit.pop(news.token), news.due)
+                felt = True
             else:
                 header = self._transit[news.token][0]
-                self._nodes[header.sender].depart(header.number, news.time)
+                felt |= self._nodes[header.sender].depart(header.number, news.time)
+        return felt
 
     def _deliver(self, header: Header, message: Message, due: float | None) -> None:
         if header.receiver in self._ended:
