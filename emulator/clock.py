@@ -56,8 +56,9 @@ class World:
         """The loop's time at which something will happen; infinity where nothing will."""
         return math.inf
 
-    def pass_moment(self) -> None:
-        """It is time for it."""
+    def pass_moment(self) -> bool:
+        """It is time for it. False where nobody can go on by it, and the next moment may follow at once."""
+        return False
 
     def stuck(self) -> str:
         """Why nothing will ever happen again, in words."""
@@ -101,22 +102,27 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         return future
 
     def _jump(self, seconds: float | None) -> None:
-        """Go to the next timer, which is so many seconds away, or to what happens in the world before."""
-        moment = self.world.next_moment()
-        if self._last and min(moment - self._virtual_now, math.inf if seconds is None else seconds) > SAME_MOMENT:
-            last, self._last = self._last, []
-            for over in last:
-                if not over.done():
-                    over.set_result(None)
-            return
-        if seconds is None:
+        """Go to the next timer, which is so many seconds away, unless the world lets somebody go on before."""
+        timer = math.inf if seconds is None else self._virtual_now + seconds
+        while True:
+            moment = self.world.next_moment()
+            if self._last and min(moment, timer) - self._virtual_now > SAME_MOMENT:
+                self._end_moment()
+                return
+            if moment > timer:
+                self._virtual_now = timer
+                return
             if moment == math.inf:
                 raise Deadlock(self.world.stuck())
-        elif self._virtual_now + seconds < moment:
-            self._virtual_now += seconds
-            return
-        self._virtual_now = max(self._virtual_now, moment)
-        self.world.pass_moment()
+            self._virtual_now = max(self._virtual_now, moment)
+            if self.world.pass_moment():
+                return
+
+    def _end_moment(self) -> None:
+        last, self._last = self._last, []
+        for over in last:
+            if not over.done():
+                over.set_result(None)
 
 
 class _Jump(selectors.SelectSelector):

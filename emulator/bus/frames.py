@@ -23,16 +23,22 @@ class Frames:
 
         Raises `WireError` for what the bus cannot carry.
         """
+        counts = _packed(header.number) + _packed(header.round)
+        of_fields: list[tuple[str, type, object]] = []
+        for name, value in header.fields.items():
+            if type(value) is int and value >= 0:
+                counts += _packed(value)
+                of_fields.append((name, int, None))
+            else:
+                of_fields.append((name, type(value), value))
         form = (
             len(header.sender),
             len(header.receiver),
             header.stage,
             header.off_clock,
-            *header.fields.items(),
-            *map(type, header.fields.values()),
+            *of_fields,
             *[(name, array.dtype, array.shape) for name, array in tensors.items()],
         )
-        counts = _packed(header.number) + _packed(header.round)
         try:
             rest = self._known.get(form)
         except TypeError:  # a list or a map among the fields
@@ -49,5 +55,5 @@ def _encoded(header: Header, tensors: Tensors) -> int:
 
 
 def _packed(count: int) -> int:
-    """Bytes of a count in msgpack: the only parts of a header whose size is not in its form."""
+    """Bytes of a count in msgpack: the only parts of a message whose size is not in its form."""
     return 1 if count < 128 else 2 if count < 256 else 3 if count < 65536 else 5 if count < 2**32 else 9

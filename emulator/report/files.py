@@ -25,6 +25,8 @@ RESULT = "result.json"
 FAILURE = "failure.txt"
 REPORT = "report.html"
 
+_COMPACT = (",", ":")
+
 
 def create_folder(experiment: str, out: Path | None = None, runs: Path = RUNS) -> Path:
     """The new, empty folder of a run: `out`, or the next free `<experiment>-<number>` in `runs`."""
@@ -52,9 +54,6 @@ def write(path: Path, text: str) -> None:
             raise
 
 
-_as_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
-
 class TimelineWriter:
     """Appends spans to a file, one a line, while the run goes on.
 
@@ -64,19 +63,19 @@ class TimelineWriter:
     def __init__(self, path: Path, flush_every: int = 64) -> None:
         self.path = path
         self._flush_every = flush_every
-        self._waiting: list[str] = []
+        self._waiting: list[Span] = []
         with refusals("write", path):
             # Unbuffered: what a full disk has refused once is not tried again when the file is closed.
             self._file = path.open("ab", buffering=0)
 
     def write(self, span: Span) -> None:
-        self._waiting.append(_as_json(span.to_fields()) + "\n")
+        self._waiting.append(span)
         if len(self._waiting) >= self._flush_every:
             self.flush()
 
     def flush(self) -> None:
         """Hand all spans to the operating system."""
-        left = memoryview("".join(self._waiting).encode())
+        left = memoryview(_lines(self._waiting).encode())
         self._waiting.clear()
         with refusals("write", self.path):
             while left:
@@ -96,6 +95,17 @@ class TimelineWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _lines(spans: list[Span]) -> str:
+    """Each as JSON in a line of its own. Encoded together, which is quicker, and parted where one ends and the next
+    begins: nowhere else does an opening brace follow a closing one, with an unescaped quote and its first key after."""
+    if not spans:
+        return ""
+    together = json.dumps(
+        [span.to_fields() for span in spans], ensure_ascii=False, allow_nan=False, separators=_COMPACT
+    )
+    return together[1:-1].replace('},{"run":', '}\n{"run":') + "\n"
 
 
 def read_timeline(path: Path) -> list[Span]:

@@ -9,7 +9,8 @@ import gc
 import heapq
 import math
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ from emulator.timeline import Metric, Span
 
 LOOK_EVERY = 4096
 """Messages and entries between two looks at how long this host has been at it."""
+
+COLLECT_EVERY = 200_000
+"""Objects made and still there, between two looks of the garbage collector at the youngest."""
 
 Note = Callable[[Span | Metric], None]
 Finished = Callable[[str, float], None]
@@ -62,14 +66,8 @@ def simulate(
 
     `pricing` gives what a run's computations take; by default what the plan's cost model says.
     """
-    collecting = gc.isenabled()
-    gc.disable()  # a timeline is a million small things, none of which is garbage
-    try:
-        with asyncio.Runner(loop_factory=VirtualEventLoop) as runner:
-            runner.run(_all_runs(plan, note, finished, [], pricing))
-    finally:
-        if collecting:
-            gc.enable()
+    with asyncio.Runner(loop_factory=VirtualEventLoop) as runner:
+        runner.run(_all_runs(plan, note, finished, [], pricing))
 
 
 async def _all_runs(
@@ -77,20 +75,32 @@ async def _all_runs(
 ) -> None:
     one_thread()
     programs = {node.program: load(node.program) for node in plan.nodes}
-    for run in plan.runs:
-        began = time.monotonic()
-        charges = pricing(run.name) if pricing else _charges(plan, run)
-        world = _World(plan, run, note, charges)
-        unreceived = await world.play(programs)
-        finished(run.name, time.monotonic() - began)
-        if unreceived:
-            notes.append(f"{run.name}: {unreceived} messages were not received before the run ended")
-        if world.unplayed:
-            notes.append(f"{run.name}: {world.unplayed} changes of the scenario were not due before the run ended")
+    with _collecting_seldom():
+        for run in plan.runs:
+            began = time.monotonic()
+            charges = pricing(run.name) if pricing else _charges(plan, run)
+            world = _World(plan, run, note, charges)
+            unreceived = await world.play(programs)
+            finished(run.name, time.monotonic() - began)
+            if unreceived:
+                notes.append(f"{run.name}: {unreceived} messages were not received before the run ended")
+            if world.unplayed:
+                notes.append(f"{run.name}: {world.unplayed} changes of the scenario were not due before the run ended")
 
 
 def _charges(plan: Plan, run: RunPlan) -> Pricing:
     return Charges(plan.cost, run.name, first_run=run is plan.runs[0], seed=plan.seed)
+
+
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """A timeline is a million small things, and next to none of them is garbage."""
+    usual = gc.get_threshold()
+    gc.set_threshold(COLLECT_EVERY, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 class _End(float):
@@ -136,7 +146,7 @@ class _World(World):
         self._missed = 0
         self._ended: set[str] = set()
         self._ends: list[_End] = []  # a heap
-        self._moment = 0.0
+        self._moment = self._wakeup = 0.0
 
     async def play(self, programs: dict[str, Program]) -> int:
         """Run every node's program to its end; returns how many messages nobody received."""
@@ -215,31 +225,37 @@ class _World(World):
 
     def next_moment(self) -> float:
         wakeup = self._network.wakeup()
-        self._moment = math.inf if wakeup is None else wakeup
-        if self._ends and self._ends[0] < self._moment:
-            self._moment = float(self._ends[0])
+        self._wakeup = math.inf if wakeup is None else wakeup
+        self._moment = min(self._wakeup, self._ends[0]) if self._ends else self._wakeup
         change = self._player.wakeup()
         if change is not None and change < self._moment:
             self._moment = change
         return self.clock.host_time(self._moment)
 
-    def pass_moment(self) -> None:
+    def pass_moment(self) -> bool:
         # The loop's own time may be off by rounding, and would then bring the same moment again for ever.
         now = max(self._moment, self.clock.now())
-        self._play(now)
+        changed = felt = self._play(now)
         while self._ends and self._ends[0] <= now:
             end = heapq.heappop(self._ends)
             if not end.felt.done():
                 end.felt.set_result(None)
-        self._tell(self._network.advance(now))
+                felt = True
+        if self._wakeup > now and not changed:
+            return felt
+        return self._tell(self._network.advance(now)) or felt
 
-    def _tell(self, happened: Iterable[Arrival | Departure]) -> None:
+    def _tell(self, happened: Iterable[Arrival | Departure]) -> bool:
+        """Whether somebody may go on by it."""
+        felt = False
         for news in happened:
             if isinstance(news, Arrival):
                 self._deliver(*self._transit.pop(news.token), news.due)
+                felt = True
             else:
                 header = self._transit[news.token][0]
-                self._nodes[header.sender].depart(header.number, news.time)
+                felt |= self._nodes[header.sender].depart(header.number, news.time)
+        return felt
 
     def _deliver(self, header: Header, message: Message, due: float | None) -> None:
         if header.receiver in self._ended:
@@ -257,13 +273,16 @@ class _World(World):
 
     # -- the scenario
 
-    def _play(self, now: float = 0.0) -> None:
-        """Have those changes made that are due by `now`."""
+    def _play(self, now: float = 0.0) -> bool:
+        """Have those changes made that are due by `now`; gives whether anything is different."""
+        changed = False
         while (wakeup := self._player.wakeup()) is not None and wakeup <= now:
             for at, change in self._player.take(now):
                 effect = self._in_force.apply(change)
                 if effect is not None:
                     self._change(at, effect)
+                    changed = True
+        return changed
 
     def _change(self, at: float, effect: Effect) -> None:
         for span in as_spans(effect.who, effect.details, self.run, self._round, at, at):

@@ -215,12 +215,14 @@ class VirtualNode:
         self._arrived += 1
         self._inbox.setdefault((message.sender, message.kind), deque()).append((self._arrived, there, message))
 
-    def depart(self, number: int, time: float) -> None:
-        """The message of that number has left the up link at the emulated `time`."""
+    def depart(self, number: int, time: float) -> bool:
+        """The message of that number has left the up link at the emulated `time`. Whether anybody waited for that."""
         self._waiting -= self._outstanding.pop(number)
         self._departed = time
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
+        if self._room is None or self._room.done():
+            return False
+        self._room.set_result(None)
+        return True
 
     def become(self, plan: NodePlan, at: float) -> None:
         """Be another node from the emulated time `at` on, also for what is being computed or waits for room."""

@@ -187,9 +187,10 @@ def test_virtual_time_jumps_to_what_happens_in_the_world_too() -> None:
         def next_moment(self) -> float:
             return self.times[0] if self.times else math.inf
 
-        def pass_moment(self) -> None:
+        def pass_moment(self) -> bool:
             self.times.pop(0)
             self.heard.append(asyncio.get_running_loop().time())
+            return len(self.heard) % 2 == 0
 
     async def main() -> float:
         await asyncio.sleep(4.0)

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from virtual_rounds import SLOWEST, USUAL, change_links, train
+from virtual_rounds import away, train
 
 from emulator.critical_path import critical_path
 from emulator.timeline import LEFT_OUT, WAIT, round_latency
@@ -79,9 +79,9 @@ def test_with_a_deadline_too_models_are_trained_and_tested(algorithm):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("client", ["client-1", "client-2", "client-3"])
 @pytest.mark.parametrize("at", [0.21, 0.25, 0.28, 0.30])
-def test_a_client_that_vanishes_comes_back_when_its_link_does(algorithm, client, at, monkeypatch):
-    change_links(monkeypatch, (at, client, SLOWEST), (at + 0.6, client, USUAL))
-    runs = [train(algorithm, rounds=16, algorithms=OFTEN, participation={"deadline": "100 ms"}) for _ in range(2)]
+def test_a_client_that_vanishes_comes_back_when_its_link_does(algorithm, client, at):
+    gone = {"scenario": away(client, at, at + 0.6), "participation": {"deadline": "100 ms"}}
+    runs = [train(algorithm, rounds=16, algorithms=OFTEN, **gone) for _ in range(2)]
     assert runs[0].spans == runs[1].spans
     run = runs[0]
     assert len(run.latencies) == 16
@@ -90,14 +90,15 @@ def test_a_client_that_vanishes_comes_back_when_its_link_does(algorithm, client,
     first, last = lost.index(1), len(lost) - 1 - lost[::-1].index(1)
     assert lost[first : last + 1] == [1] * (last - first + 1)  # away once, and then back for good
     assert last < 15
-    assert {name for _, name in run.left_out()} == {client}
+    others = [name for _, name in run.left_out() if name != client]
+    assert not others or (algorithm == "sl" and len(others) == 1)  # to whom it was handing the model
     assert gaps(run) < 1e-9
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_client_that_vanishes_for_good_ends_no_run(algorithm, monkeypatch):
-    change_links(monkeypatch, (0.21, "client-1", SLOWEST))
-    run = train(algorithm, rounds=12, algorithms=OFTEN, participation={"deadline": "100 ms"})
+def test_a_client_that_vanishes_for_good_ends_no_run(algorithm):
+    gone = {"scenario": away("client-1", 0.21), "participation": {"deadline": "100 ms"}}
+    run = train(algorithm, rounds=12, algorithms=OFTEN, **gone)
     assert run.lost[-6:] == [1] * 6
     assert run.left_out()[-1][0] < 6  # nobody waits for it any more
 
@@ -132,9 +133,9 @@ def test_a_late_backward_pass_leaves_its_client_out_of_what_follows_though_its_b
     assert wait.end == max(span.end for span in run.rounds[1])
 
 
-def test_a_model_that_comes_too_late_is_in_no_average(monkeypatch):
-    change_links(monkeypatch, (0.060, "client-2", SLOWEST), (0.5, "client-2", USUAL))
-    run = train("sfl", rounds=6, algorithms={"sfl": {"interval": 1}}, participation={"deadline": "100 ms"})
+def test_a_model_that_comes_too_late_is_in_no_average():
+    gone = {"scenario": away("client-2", 0.060, 0.5), "participation": {"deadline": "100 ms"}}
+    run = train("sfl", rounds=8, algorithms={"sfl": {"interval": 1}}, **gone)
     down = [span.peer for span in run.rounds[1] if span.stage == "model_down"]
     assert down == ["client-1", "client-3"]
     assert (1, "client-2") in run.left_out()

@@ -6,23 +6,17 @@ No two devices are alike: who is first of two that do the same at the same momen
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
 from workloads import config
 
 from emulator import timeline
 from emulator.library import resolve_testbed
-from emulator.network import Arrival, Departure, Network
 from emulator.plan import make_plan
-from emulator.profiles import Experiment, LinkProfile, Testbed
+from emulator.profiles import Experiment, Testbed
 from emulator.runtime import virtual
 from emulator.timeline import Metric, Span
 
-SLOWEST = "1 bit/s"
-USUAL = "8 Mbit/s"
-
-
-def link(rate: str = USUAL) -> dict[str, Any]:
-    return {"source": "a test", "up": {"rate": rate, "delay": "5 ms"}, "down": {"rate": rate, "delay": "5 ms"}}
+CHANNEL = {"rate": "8 Mbit/s", "delay": "5 ms"}
+LINK = {"source": "a test", "up": CHANNEL, "down": CHANNEL}
 
 
 class Run:
@@ -68,6 +62,7 @@ def train(
     *,
     rounds: int = 6,
     training: bool = False,
+    scenario: Sequence[dict[str, Any]] = (),
     **workload: Any,
 ) -> Run:
     """A run of one client for each throughput, in virtual time."""
@@ -77,7 +72,7 @@ def train(
             "role": name.split("-")[0],
             "name": name,
             "device": {"name": f"of-{name}", "training": throughput, "memory": "1 GiB", "source": "a test"},
-            "link": link(),
+            "link": LINK,
         }
         for name, throughput in throughputs.items()
     ]
@@ -92,39 +87,14 @@ def train(
         time_scale=1.0,
         training=training,
         workload=words["workload"],
+        **({"scenario": [*scenario]} if scenario else {}),
     )
     run = Run()
     virtual.simulate(make_plan(experiment, 1e10, 2, virtual=True), run.note)
     return run
 
 
-def change_links(patch: pytest.MonkeyPatch, *changes: tuple[float, str, str]) -> None:
-    """Have the links of a node get another rate at a time, in order: time (s), node, rate."""
-
-    class Changing(Network):
-        def __init__(self, seed: int = 0) -> None:
-            super().__init__(seed)
-            self._changes = [(at, node, LinkProfile.model_validate(link(rate))) for at, node, rate in changes]
-            self._ended: list[Arrival | Departure] = []
-
-        def _change(self, now: float) -> None:
-            while self._changes and self._changes[0][0] <= now:
-                self._ended += self.update(*self._changes.pop(0))
-
-        def send(self, sent: float, *message: Any, **more: Any) -> None:
-            self._change(sent)
-            super().send(sent, *message, **more)
-
-        def advance(self, now: float) -> list[Arrival | Departure]:
-            if self._changes and self._changes[0][0] <= now:
-                self._change(now)
-            ended, self._ended = self._ended, []
-            return ended + super().advance(now)
-
-        def wakeup(self) -> float | None:
-            found = super().wakeup()
-            if self._ended:
-                return self._accounted
-            return found if found is None or not self._changes else min(found, self._changes[0][0])
-
-    patch.setattr(virtual, "Network", Changing)
+def away(node: str, at: float, back: float | None = None) -> list[dict[str, Any]]:
+    """A scenario in which the node cannot be reached from a time (s) on, and again from another."""
+    changes = [{"at": f"{at} s", "node": node, "disconnect": True}]
+    return changes if back is None else [*changes, {"at": f"{back} s", "node": node, "reconnect": True}]
