@@ -24,7 +24,9 @@ part in the next one.
 
 In vanilla split learning D holds for each turn: for the upload, from the end of the turn before, and for the backward
 pass. A client that cannot take part is skipped; so is one that is late in its turn, and the model goes on from where it
-was before that turn (see nodes/chain.py). What a client learns on its own side after it was left out is lost there.
+was before that turn (see nodes/chain.py). Whose link holds up a model that was handed over is not known at once: its
+giver is not asked to give until it has come, and its taker, who loses the turn, may take from another. What a client
+learns on its own side after it was left out is lost there.
 
 A client whose process or container dies is late for ever. When none is left, the run ends.
 
@@ -107,11 +109,15 @@ class Attendance:
         return client in self._gone or account.finished >= (account.ordered if number is None else number)
 
     def is_free(self, client: str) -> bool:
-        """Whether it can take part: it has finished, and nothing that it sent, nor a model sent to it, is under way."""
+        """Whether it can take part: it has finished, and nothing that it sent is under way.
+
+        Of one model that does not come, nobody knows whether its giver or its taker cannot be reached: the taker may
+        try another giver. Of two it is the taker.
+        """
         account = self._accounts[client]
-        if client in self._gone:
+        if client in self._gone or account.coming.total() > 1:
             return False
-        return self.has_finished(client) and account.arrived == account.sent and not any(account.coming.values())
+        return self.has_finished(client) and account.arrived == account.sent
 
     @property
     def free(self) -> list[str]:
@@ -119,5 +125,7 @@ class Attendance:
         return [client for client in self._accounts if self.is_free(client)]
 
     def can_give(self, client: str) -> bool:
-        """Whether it is free, and its link is not known to hold a model that it gave before."""
-        return self.is_free(client) and not any(self._accounts[client].handed.values())
+        """Whether it is free, and no model that it gave before is under way to someone who is free, too: that one, it
+        seems, can be reached."""
+        handed = self._accounts[client].handed.items()
+        return self.is_free(client) and not any(number and self.is_free(taker) for taker, number in handed)

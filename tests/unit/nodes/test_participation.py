@@ -44,15 +44,37 @@ def test_of_several_orders_each_is_known_by_its_number():
     assert not books.is_free("a")
 
 
-def test_a_model_under_way_keeps_its_taker_and_lets_its_giver_take_part_but_not_give():
+def able(books):
+    return [client for client in books.free if books.can_give(client)]
+
+
+def test_whoever_gave_a_model_that_does_not_come_takes_part_but_does_not_give():
     books = Attendance(["a", "b", "c"])
     books.order("a")
     books.report("a", finished=1, sent=0, gave=["b"])
-    assert books.free == ["a", "c"]
-    assert [client for client in "abc" if books.can_give(client)] == ["c"]
-    books.took("a", "b")
     assert books.free == ["a", "b", "c"]
-    assert books.can_give("a")
+    assert able(books) == ["b", "c"]
+    books.took("a", "b")
+    assert able(books) == ["a", "b", "c"]
+
+
+def test_whoever_two_models_do_not_come_to_is_absent_and_their_givers_are_not_to_blame():
+    books = Attendance(["a", "b", "c"])
+    for giver in "ac":
+        books.order(giver)
+        books.report(giver, finished=1, sent=0, gave=["b"])
+    assert books.free == able(books) == ["a", "c"]
+    books.took("c", "b")
+    assert books.free == ["a", "b", "c"]
+    assert able(books) == ["b", "c"]
+
+
+def test_a_model_under_way_to_someone_who_is_absent_says_nothing_of_its_giver():
+    books = Attendance(["a", "b"])
+    books.order("a")
+    books.report("a", finished=1, sent=0, gave=["b"])
+    books.order("b")
+    assert able(books) == ["a"]
 
 
 def test_a_model_that_is_there_before_its_giver_has_said_so_comes_out_even():
