@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from emulator import kernel_fidelity, quota, timeline, verdict
+from emulator import kernel_fidelity, quota, replay, timeline, verdict
 from emulator.change import DEVICE_CHANGE, LINK_CHANGE
 from emulator.comparison import Comparison, compare, drift, join
 from emulator.control.rounds import Rounds
@@ -98,7 +98,8 @@ class Recorder:
         with named(run):
             links = {node.name: node.link for node in plan.nodes}
             ideal = kernel_fidelity.promised(spans, links) if plan.links == "kernel" else ()
-            judged = verdict.judge(spans, facts, ideal=ideal)
+            promised = replay.promises(spans, plan) if plan.links == "bus" else ()
+            judged = verdict.judge(spans, facts, ideal=ideal, promised=promised)
             return summarise(spans, metrics, servers=self._servers, wall=wall, target=target, verdict=judged)
 
     def compare(self, predicted: list[Span]) -> dict[str, Comparison]:

@@ -15,6 +15,7 @@ from typing import Any
 import zmq
 
 from emulator.bus import wire
+from emulator.bus.heart import Heart
 from emulator.bus.kernel_transit import KernelTransit
 from emulator.bus.socket import Socket, bind
 from emulator.bus.transit import Transit
@@ -57,7 +58,7 @@ class Hub:
     The first waits for the controller's word as well.
     """
 
-    def __init__(self, plan: Plan, token: str) -> None:
+    def __init__(self, plan: Plan, token: str, priority: str | None = None) -> None:
         self._plan = plan
         self._token = token
         self._nodes: dict[str, NodePlan] = {node.name: node for node in plan.nodes}  # with the changes in force
@@ -69,7 +70,8 @@ class Hub:
         self._round = 0  # the latest that any message was of
         self._transit = _CARRIERS[plan.links](plan, self._forward)
         self._reported: set[tuple[str, str]] = set()
-        self.priority: str | None = None
+        self._heart = Heart()
+        self._priority = priority  # None: raised; else why not
 
     async def serve(self, context: zmq.Context[zmq.Socket[bytes]], host: str = "127.0.0.1") -> None:
         """Listen on `host` until cancelled, or until the controller is gone.
@@ -83,11 +85,13 @@ class Hub:
         self._socket = Socket(router, self._receive)
         sys.stdout.write(f"{address}\n")
         sys.stdout.flush()
+        beating = asyncio.create_task(self._heart.beat())
         try:
             while not self._abandoned():
                 await asyncio.sleep(BEAT_SECONDS)
                 self._look_for_the_silent()
         finally:
+            beating.cancel()
             self._socket.close(linger=2.0)
 
     # -- what comes in
@@ -139,7 +143,7 @@ class Hub:
                 complete = self._complete()
                 if complete:
                     self._report_unreceived()
-                self._event(header.kind.value, name, header.fields)
+                self._event(header.kind.value, name, {**header.fields, "hub": self._heart.pulse()})
                 if complete:
                     self._go_on()
             case Kind.CHANGE if name == CONTROLLER:
@@ -181,7 +185,7 @@ class Hub:
             "message_deadline": self._plan.deadlines.message,
         }
         if name == CONTROLLER:
-            return {"bus": bus, "host": host_id(), "priority": self.priority}
+            return {"bus": bus, "host": host_id(), "priority": self._priority}
         node = self._nodes[name]
         return {
             "bus": {**bus, "window": node.link.up.queue, "real_time": self._plan.links == "kernel"},
@@ -201,10 +205,8 @@ class Hub:
 
     def _report_unreceived(self) -> None:
         """Tell the controller what the run's figures lack."""
-        if self._transit.unreceived:
-            reason = (
-                f"{self._transit.unreceived} messages were not received before the run ended: they are in no figure"
-            )
+        if left := self._transit.unreceived:
+            reason = f"{left} messages were not received before the run ended: they are in no figure"
             self._event("unreceived", "the hub", {"reason": reason})
 
     def _go_on(self) -> None:
@@ -222,6 +224,7 @@ class Hub:
             return
         run = self._waiting_runs.pop(0)
         self._run, self._round = run.name, 0
+        self._heart.begin()
         clock = {"epoch": self._transit.clock.epoch, "scale": self._transit.clock.scale}
         for name in self._nodes:
             self._peers[name].ready = False
@@ -332,9 +335,7 @@ def main() -> int:
     priority = raise_priority()
 
     async def serve() -> None:
-        hub = Hub(plan, token)
-        hub.priority = priority
-        await hub.serve(zmq.Context(), host)
+        await Hub(plan, token, priority).serve(zmq.Context(), host)
 
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
