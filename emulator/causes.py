@@ -57,6 +57,15 @@ def clock_cause(facts: HostFacts) -> str:
     )
 
 
+def promise_cause(later: float) -> str:
+    """Why the hub may promise messages so many seconds `later` than the profiles do, or earlier, and what to do."""
+    slower, after = ("slower", "later") if later > 0 else ("faster", "earlier")
+    return (
+        f"the hub's links are {slower} than their profiles: messages are due {1e3 * abs(later):.3g} ms {after}: "
+        f"start hub and nodes of one and the same edgebed and testbed"
+    )
+
+
 def _of_the_hub(hub: Pulse, facts: HostFacts) -> str:
     late = f"one in twenty of its timers was over {1e3 * hub.late_p95:.3g} ms late"
     if hub.cpu > HUB_BUSY or hub.busy > 0.5:

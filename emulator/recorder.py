@@ -88,6 +88,10 @@ class Recorder:
         elapsed = {run: timeline.elapsed_at(timeline.latencies(self._spans[run])) for run in runs}
         files.write(self.folder / files.METRICS, metrics_csv(metrics, elapsed))
 
+    def entries(self, run: str) -> tuple[list[Span], list[Metric]]:
+        """All that came of a run."""
+        return self._spans[run], self._metrics[run]
+
     def short_stages(self) -> list[str]:
         """What the CPU quotas could not slow down, one line for each kind of stage."""
         return quota.short_stages(span for spans in self._spans.values() for span in spans)

@@ -15,7 +15,7 @@ import numpy as np
 
 from emulator import timeline
 from emulator.causes import HostFacts as HostFacts  # whoever asks for a verdict gives them
-from emulator.causes import clock_cause, likely_cause
+from emulator.causes import clock_cause, likely_cause, promise_cause
 from emulator.measures import (
     compute_overrun,
     latency_error,
@@ -58,6 +58,16 @@ class Limits:
     # What the hub promises is what ideal links of the profiles make of the same messages, jitter aside: no time is lost
     # there. Messages that share a link may come to the hub in another order than they were sent.
     promise_error: float = 0.001
+    # The self-test alone: of a standard deviation and of a distribution, on top of what chance explains; how much
+    # jitter (seconds of the host) is more than the timers'; and how far Jain's index may be from 1.
+    jitter_sd: float = 0.05
+    jitter_distance: float = 0.05
+    jitter_from: float = 0.001
+    unfairness: float = 0.01
+    # While all are sending, each message wakes its receiver in between others.
+    together_lateness: float = 0.004
+    # A limit is set in whole pages.
+    memory: float = 0.01
     # Where the kernel limits the links, its bursts are 1 %, and TCP takes its time to find the rate.
     kernel_rate_error: float = 0.10
     # There the host's own way adds to that of a short message, instead of hiding in it.
@@ -219,11 +229,7 @@ def _promises(promised: Sequence[Promise], limits: Limits) -> list[Check]:
         return []
     worst = max(errors, key=lambda way: abs(errors[way]))
     later, (sender, receiver) = errors[worst], worst
-    why = (
-        f"from {sender} to {receiver} the hub's links are {'slower' if later > 0 else 'faster'} than their profiles: "
-        f"messages are due {1e3 * abs(later):.3g} ms {'later' if later > 0 else 'earlier'}: start hub and nodes "
-        f"of one and the same edgebed and testbed"
-    )
+    why = f"from {sender} to {receiver} {promise_cause(later)}"
     return [check("promise_error", abs(later), limits.promise_error, "s", why)]
 
 
