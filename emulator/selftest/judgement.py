@@ -39,7 +39,7 @@ def _excess(figure: Figure) -> float:
 def _check(figure: Figure, promises: Mapping[str, Figure], facts: HostFacts) -> Check:
     assert figure.error is not None
     assert figure.limit is not None
-    reason = "" if figure.ok else f"{figure.of}: {_reason(figure, promises, facts)}"
+    reason = "" if figure.ok else _reason(figure, promises, facts)
     return Check(figure.name, abs(figure.error), figure.limit, figure.unit, bool(figure.ok), reason)
 
 
@@ -47,8 +47,8 @@ def _reason(figure: Figure, promises: Mapping[str, Figure], facts: HostFacts) ->
     if figure.name == CLOCK:
         return clock_cause(facts)
     if figure.name == "memory_limit":
-        return f"the system does not enforce the device's memory ({figure.note}): run it in containers, on Linux"
+        return f"{figure.of}: its memory is not limited to its device's ({figure.note}): run it in containers, on Linux"
     promise = promises.get(figure.of)
     if promise is not None and promise.error is not None:
-        return promise_cause(promise.error)
+        return f"{figure.of}: {promise_cause(promise.error)}"
     return likely_cause(facts)

@@ -20,9 +20,11 @@ TOGETHER_SECONDS = 1.6
 after the other, and for all nodes sending at once. With what comes between, the demo testbed takes half a minute."""
 LONGEST = 0.7
 """Emulated seconds that no message alone takes longer than, were the host's time without end."""
-DELAYS = (24, 400)
+DELAYS = (24, 240)
 """At least and at most so many messages to and fro: the distribution of jitter is theirs."""
 SPINS, TICKS = 3, 10
+LONGEST_SPIN = 0.3
+"""Emulated seconds."""
 LEAST_CPU = 0.005
 HELD = 0.003
 """Seconds of the host that a tick is held back for."""
@@ -59,7 +61,7 @@ def phases(nodes: Sequence[NodePlan], scale: float) -> list[dict[str, Any]]:
         for key, own in (("up", up), ("down", down)):
             found.append({"kind": key, "sizes": at_once(list(own.values()), TOGETHER_SECONDS / scale)})
     alone = _of_each_kind(nodes)
-    seconds = SPIN_SECONDS / (scale * SPINS * len(alone))
+    seconds = min(LONGEST_SPIN, SPIN_SECONDS / (scale * SPINS * len(alone)))
     known = {node.name: node for node in nodes}
     found += [{"kind": "compute", "nodes": {name: _work(known[name], scale, seconds, first=True)}} for name in alone]
     everybody = {node.name: _work(node, scale, seconds, first=False) for node in nodes}
