@@ -55,7 +55,7 @@ class Channel(BaseModel):
     loss: Share = Field(default=0.0, ge=0, lt=1, description="share of the packets lost")
     queue: Size = Field(default=64 * 2**20, gt=0, description="what may wait before a sender has to")
     sharing: Literal["fifo", "fair"] = Field(
-        default="fifo", description="among messages of several nodes: first come, first served, or all alike"
+        default="fifo", description="first come, first served, or each sender and receiver in turn"
     )
 
 
