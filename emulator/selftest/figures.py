@@ -106,7 +106,7 @@ def of_links(messages: Sequence[Sent], plan: Plan, limits: Limits) -> list[Figur
 
 
 def _promise(way: Way, alone: Sequence[Sent], limits: Limits) -> Figure:
-    """How far the hub's word is from that of the plan's links, at most: with one message at a time they are the same."""
+    """How far the hub's word is from that of the plan's links, at most: of one message at a time they say the same."""
     said = [message.span.due - message.due for message in alone if message.span.due is not None]
     if not said:
         return Figure("promise_error", way.name, None, None, "s", note="the profiles promise nothing")

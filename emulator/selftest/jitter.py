@@ -36,10 +36,13 @@ def distance(delays: Sequence[float], normals: Sequence[Normal]) -> float:
     for normal in others:
         shifts = np.add.outer(shifts, _quantiles(normal)).ravel()
         shifts = np.quantile(shifts, _places(min(len(shifts), POINTS)))
-    found = np.sort(np.asarray(delays, dtype=np.float64))
-    ideal = np.array([float(np.mean(_below(delay - shifts, widest))) for delay in found])
-    places = np.arange(len(found)) / len(found)
-    return float(max(np.max(ideal - places), np.max(places + 1 / len(found) - ideal)))
+    # Clipped at 0, the distribution may jump there: each side of a step is compared with its own.
+    found, counts = np.unique(np.asarray(delays, dtype=np.float64), return_counts=True)
+    upto = np.cumsum(counts) / len(delays)
+    before = np.concatenate(([0.0], upto[:-1]))
+    at = np.array([float(np.mean(_below(delay - shifts, widest))) for delay in found])
+    left = np.array([float(np.mean(_below(np.nextafter(delay, -np.inf) - shifts, widest))) for delay in found])
+    return float(max(np.max(np.abs(at - upto)), np.max(np.abs(left - before))))
 
 
 def by_chance(count: int) -> float:
