@@ -139,19 +139,19 @@ def judge(
     """
     by_round = timeline.rounds(spans)
     counted = [span for of_round in by_round.values() for span in of_round]
-    cause = likely_cause(facts)
+    cause, of_computing = likely_cause(facts), likely_cause(replace(facts, hub=None))  # which needs no hub
     checks = [check("latency_error", latency_error(by_round), limits.latency_error, "share", cause)]
 
     overrun = compute_overrun(counted, limits.overrun_from)
     if overrun is not None:
-        checks.append(check("compute_overrun", overrun, limits.compute_overrun, "share", cause))
+        checks.append(check("compute_overrun", overrun, limits.compute_overrun, "share", of_computing))
 
     overshoot = timer_overshoot(counted)
     if overshoot:
         median = max(0.0, statistics.median(overshoot))
-        checks.append(check("timer_overshoot", median, limits.timer_overshoot, "s", cause))
+        checks.append(check("timer_overshoot", median, limits.timer_overshoot, "s", of_computing))
 
-    checks += _cpu_shares(counted, limits, cause)
+    checks += _cpu_shares(counted, limits, of_computing)
 
     lateness = message_lateness(counted)
     if lateness:

@@ -106,6 +106,8 @@ def _cell(figure: Figure | None) -> Text:
     achieved = _quantity(figure.achieved, figure) if figure.achieved is not None else figure.note or "-"
     if figure.name not in ONE_LINE:
         error = "" if figure.error is None or figure.name in NO_ERROR else f" {_error(figure)}"
+        if figure.name == "memory_limit" and figure.achieved is not None:
+            error = f", {figure.note.partition(':')[0]}"
         return Text.assemble(_quantity(figure.configured, figure), "\n", _judged(f"{achieved}{error}", figure))
     return _judged(achieved, figure)
 

@@ -2,6 +2,7 @@
 likely cause, as a run's verdict is made."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from emulator.causes import HostFacts, clock_cause, likely_cause, promise_cause
 from emulator.runtime.watch import Clock
@@ -9,6 +10,8 @@ from emulator.selftest.figures import Figure
 from emulator.verdict import Check, Limits, Verdict, verdict_of
 
 CLOCK = "clock_offset"
+COMPUTING = ("cpu_share", "cpu_share_together", "timer_overshoot")
+"""Which need no hub."""
 
 
 def of_clocks(clocks: Mapping[str, Clock], scale: float, limits: Limits) -> list[Figure]:
@@ -51,4 +54,4 @@ def _reason(figure: Figure, promises: Mapping[str, Figure], facts: HostFacts) ->
     promise = promises.get(figure.of)
     if promise is not None and promise.error is not None:
         return f"{figure.of}: {promise_cause(promise.error)}"
-    return likely_cause(facts)
+    return likely_cause(replace(facts, hub=None) if figure.name in COMPUTING else facts)

@@ -170,7 +170,7 @@ def test_a_clock_is_judged_by_what_it_may_be_off_in_emulated_time() -> None:
 
 
 def test_memory_that_is_not_limited_is_found_out() -> None:
-    given = Figure("memory_limit", "a", 1e9, 0.0, "bytes", 1.0, 0.01, note="more was given")
+    given = Figure("memory_limit", "a", 1e9, 0.0, "bytes", 1.0, 0.01, note="more given")
     (check,) = judged([given], IDLE).checks
     assert not check.ok
-    assert check.reason.startswith("a: its memory is not limited to its device's (more was given)")
+    assert check.reason.startswith("a: its memory is not limited to its device's (more given)")
