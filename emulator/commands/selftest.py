@@ -45,7 +45,9 @@ def selftest(testbed: str, runtime: str, time_scale: str, out: Path | None, as_j
     experiment = _experiment(bed, time_scale)
     plan = _plan(experiment, host)
     folder = files.create_folder(NAME, out)
-    written = experiment.model_copy(update={"time_scale": plan.scale, "workload": plan.runs[0].config["workload"]})
+    config = plan.runs[0].config
+    decided = {"time_scale": plan.scale, "rounds": config["rounds"], "workload": config["workload"]}
+    written = experiment.model_copy(update=decided)
     files.write(folder / files.EXPERIMENT, as_yaml(written.model_dump(mode="json", exclude_none=True)))
     with interruptible(), Progress(console(sys.stderr)) as progress:
         recorder, outcome = carry_out(plan, runtime, folder, progress)

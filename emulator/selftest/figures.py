@@ -198,7 +198,7 @@ def _fairness(ways: Sequence[Way], on_way: Mapping[tuple[str, str], Sequence[Sen
     for name, (way, own) in busy.items():
         seconds = max(m.span.end for m in own) - min(m.span.start for m in own) - way.delay
         got[name] = math.fsum(m.span.bytes for m in own) * 8 / max(seconds, 1e-9)
-    wanted, total = math.fsum(rates.values()), math.fsum(got.values())
+    wanted, total = math.fsum(rates.values()), _of_all(busy)
     index = jain(got[name] / rates[name] for name in got)
     tight = wanted >= 0.999 * left(channels[shared])
     how = "shared fairly" if channels[shared].sharing == "fair" else "first come, first served"
@@ -207,6 +207,13 @@ def _fairness(ways: Sequence[Way], on_way: Mapping[tuple[str, str], Sequence[Sen
         Figure("together_rate", shared, wanted, total, "bit/s", note=note),
         Figure("unfairness", shared, 1.0, index, "", index - 1, limits.unfairness, note=note),
     ]
+
+
+def _of_all(busy: Mapping[str, tuple[Way, list[Sent]]]) -> float:
+    """Bit/s of all that was sent at once, from the first start to the last end."""
+    every = [message.span for _, own in busy.values() for message in own]
+    seconds = max(span.end for span in every) - min(span.start for span in every)
+    return math.fsum(span.bytes for span in every) * 8 / (seconds - min(way.delay for way, _ in busy.values()))
 
 
 def of_devices(spans: Sequence[Span], metrics: Iterable[Metric], plan: Plan, limits: Limits) -> list[Figure]:
@@ -244,5 +251,5 @@ def _memory(node: str, limit: float, noted: Mapping[tuple[str, str], float], lim
     if in_force is None:
         return Figure("memory_limit", node, limit, None, "bytes", note="not tested alone: not checked")
     error = 1.0 if refused == 0 else in_force / limit - 1
-    note = {None: "read: too large for this host to try", 0.0: "more given"}.get(refused, "more refused")
+    note = {None: "read: too large for this host to try", 0.0: "more given"}.get(refused, "refused")
     return Figure("memory_limit", node, limit, in_force, "bytes", error, limits.memory, note=note)
