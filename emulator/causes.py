@@ -8,8 +8,8 @@ from emulator.pulse import Pulse
 
 HUB_LATE = 0.005
 """Seconds of the host: a hub of which one timer in twenty is later than this is not in time for its messages."""
-HUB_BUSY = 0.9
-"""Cores: a hub has one thread that routes, and one that reads and writes."""
+SATURATED = 0.9
+"""The share of a core from which on a thread has nothing left: one of the hub's routes, another reads and writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,20 @@ def likely_cause(facts: HostFacts) -> str:
         return "; ".join(facts.disturbances)
     if facts.hosts == 1 and facts.clock_error > 0:
         return clock_cause(facts)
+    if facts.hub is not None and facts.hub.busiest >= SATURATED:
+        return (
+            f"hub saturated: {facts.hub.busiest:.2f} of a core busy in its busiest second, {_late(facts.hub)}: run "
+            f"with fewer nodes, slower links or time_scale: {_rounded_up(2 * facts.time_scale):g}"
+        )
     if facts.cores_wanted > facts.cores:
         scale = _rounded_up(facts.time_scale * facts.cores_wanted / facts.cores)
         return (
             f"host oversubscribed: {facts.cores_wanted:.3g} cores wanted, {facts.cores} there: "
             f"run with time_scale: auto or {scale:g}"
         )
-    if facts.hub is not None and (facts.hub.late_p95 > HUB_LATE or facts.hub.cpu > HUB_BUSY):
-        return _of_the_hub(facts.hub, facts)
+    if facts.hub is not None and facts.hub.late_p95 > HUB_LATE:
+        remedy = "leave it a core" if facts.hub_priority is None else f"{facts.hub_priority}, or leave it a core"
+        return f"hub starved of CPU: {_late(facts.hub)}, and it took {facts.hub.cpu:.2g} cores: {remedy}"
     if facts.hub_priority is not None:
         return f"hub without raised priority ({facts.hub_priority})"
     return "the host was busy with other work"
@@ -66,15 +72,8 @@ def promise_cause(later: float) -> str:
     )
 
 
-def _of_the_hub(hub: Pulse, facts: HostFacts) -> str:
-    late = f"one in twenty of its timers was over {1e3 * hub.late_p95:.3g} ms late"
-    if hub.cpu > HUB_BUSY or hub.busy > 0.5:
-        return (
-            f"hub saturated: it took {hub.cpu:.2g} cores, and {late}: send less, "
-            f"or run with time_scale: {_rounded_up(2 * facts.time_scale):g}"
-        )
-    remedy = "leave it a core" if facts.hub_priority is None else f"{facts.hub_priority}, or leave it a core"
-    return f"hub starved of CPU: {late}, and it took {hub.cpu:.2g} cores: {remedy}"
+def _late(hub: Pulse) -> str:
+    return f"one in twenty of its timers over {1e3 * hub.late_p95:.3g} ms late"
 
 
 def _rounded_up(value: float) -> float:

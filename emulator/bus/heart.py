@@ -14,14 +14,18 @@ class Heart:
 
     def begin(self) -> None:
         """Take the pulse anew."""
-        self._taken = Taken(time.monotonic(), time.thread_time(), time.process_time())
+        self._taken = Taken(*_times())
 
     async def beat(self) -> None:
         """Look, some fifty times a second, how late this comes to it; until cancelled."""
         while True:
             await asyncio.sleep(self._taken.due - time.monotonic())
-            self._taken.beat(time.monotonic(), time.thread_time())
+            self._taken.beat(*_times())
 
     def pulse(self) -> dict[str, float]:
         """The fields of a `Pulse`."""
-        return self._taken.fields(time.monotonic(), time.process_time())
+        return self._taken.fields(*_times())
+
+
+def _times() -> tuple[float, float, float]:
+    return time.monotonic(), time.thread_time(), time.process_time()

@@ -117,26 +117,20 @@ def test_instrumentation_and_set_up_are_not_judged() -> None:
             "hub without raised priority (not permitted)",
         ),
         (
-            HostFacts(cores=2, cores_wanted=2, hub=Pulse(late_p95=0.04, cpu=0.1, busy=0.05)),
-            "hub starved of CPU: one in twenty of its timers was over 40 ms late, and it took 0.1 cores: "
-            "leave it a core",
+            HostFacts(cores=2, cores_wanted=2, hub=Pulse(late_p95=0.04, cpu=0.1, busiest=0.2)),
+            "hub starved of CPU: one in twenty of its timers over 40 ms late, and it took 0.1 cores: leave it a core",
         ),
         (
-            HostFacts(cores=2, cores_wanted=2, hub_priority="no right", hub=Pulse(0.04, 0.1, 0.05)),
-            "hub starved of CPU: one in twenty of its timers was over 40 ms late, and it took 0.1 cores: "
+            HostFacts(cores=2, cores_wanted=2, hub_priority="no right", hub=Pulse(0.04, 0.1, 0.2)),
+            "hub starved of CPU: one in twenty of its timers over 40 ms late, and it took 0.1 cores: "
             "no right, or leave it a core",
         ),
         (
-            HostFacts(cores=2, cores_wanted=2, hub=Pulse(late_p95=0.04, cpu=0.7, busy=0.8)),
-            "hub saturated: it took 0.7 cores, and one in twenty of its timers was over 40 ms late: send less, "
-            "or run with time_scale: 2",
+            HostFacts(cores=2, cores_wanted=3, time_scale=2.0, hub=Pulse(late_p95=0.04, cpu=0.7, busiest=0.97)),
+            "hub saturated: 0.97 of a core busy in its busiest second, one in twenty of its timers over 40 ms late: "
+            "run with fewer nodes, slower links or time_scale: 4",
         ),
-        (
-            HostFacts(cores=2, cores_wanted=2, hub=Pulse(late_p95=0.0, cpu=1.4, busy=0.0)),
-            "hub saturated: it took 1.4 cores, and one in twenty of its timers was over 0 ms late: send less, "
-            "or run with time_scale: 2",
-        ),
-        (HostFacts(cores=2, cores_wanted=2, hub=Pulse(late_p95=0.001, cpu=0.2, busy=0.0)), BUSY),
+        (HostFacts(cores=2, cores_wanted=2, hub=Pulse(late_p95=0.001, cpu=0.2, busiest=0.5)), BUSY),
         (IDLE, BUSY),
     ],
 )

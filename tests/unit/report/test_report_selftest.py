@@ -104,5 +104,5 @@ def test_json_has_all_figures_in_si_units_and_the_verdict_of_a_result() -> None:
         "error": -0.001, "limit": 0.02, "unit": "share", "note": "", "ok": True,
     }  # fmt: skip
     assert built["figures"][6]["configured"] is None
-    assert built["host"]["hub"] == {"late_p95": 0.0002, "cpu": 0.08, "busy": 0.1}
+    assert built["host"]["hub"] == {"late_p95": 0.0002, "cpu": 0.08, "busiest": 0.1}
     assert read_verdict(built["verdict"]) == judged(FIGURES, FACTS)
