@@ -134,4 +134,5 @@ def _quantity(value: float | None, figure: Figure) -> str:
 
 def _error(figure: Figure) -> str:
     assert figure.error is not None
-    return f"{1e3 * figure.error:+.2g} ms" if figure.unit == "s" else f"{100 * figure.error:+.2g} %"
+    value, unit = (1e3 * figure.error, "ms") if figure.unit == "s" else (100 * figure.error, "%")
+    return f"{value:+.2g} {unit}" if abs(value) < 99.5 else f"{value:+.0f} {unit}"

@@ -147,8 +147,11 @@ def _delay(way: Way, alone: Sequence[Sent], limits: Limits) -> Figure:
 def _jitter(way: Way, to_and_fro: Sequence[Sent], limits: Limits, scale: float) -> list[Figure]:
     """Mean, standard deviation and distance of the delays from the profiles' normal ones, clipped at 0.
 
-    What the host adds to all of them alike is in `delay_error`.
+    What the host adds to all of them alike is in `delay_error`; those that met a busy core, one in twenty, are left out
+    (lateness has nothing to do with the jitter that was drawn).
     """
+    by_lateness = sorted(to_and_fro, key=lambda message: message.span.end - message.due)
+    to_and_fro = by_lateness[: max(2, len(by_lateness) * 19 // 20)]
     added = statistics.median(message.span.end - message.due for message in to_and_fro)
     bits = to_and_fro[0].span.bytes * 8
     delays = [message.span.duration - bits / way.goodput - added for message in to_and_fro]
@@ -198,9 +201,10 @@ def _fairness(ways: Sequence[Way], on_way: Mapping[tuple[str, str], Sequence[Sen
     for name, (way, own) in busy.items():
         seconds = max(m.span.end for m in own) - min(m.span.start for m in own) - way.delay
         got[name] = math.fsum(m.span.bytes for m in own) * 8 / max(seconds, 1e-9)
-    wanted, total = math.fsum(rates.values()), _of_all(busy)
+    wanted = math.fsum(rates.values())
     index = jain(got[name] / rates[name] for name in got)
     tight = wanted >= 0.999 * left(channels[shared])
+    total = _of_all(busy) if tight else math.fsum(got.values())
     how = "shared fairly" if channels[shared].sharing == "fair" else "first come, first served"
     note = f"{len(busy)} senders, {how}" + ("" if tight else ", wide enough for all")
     return [
