@@ -158,6 +158,23 @@ async def test_bytes_are_counted_with_the_header() -> None:
 
 
 @on_loop
+async def test_the_hub_says_how_hard_a_run_was_for_it_when_a_node_is_done() -> None:
+    async with world(make_plan("server", "client", up={"rate": "8 Mbit/s"})) as bus:
+        joined = [await bus.join(name) for name in ("server", "client")]
+        server, client = [await node.started() for node in joined]
+        began = time.monotonic()
+        while time.monotonic() - began < 0.3:
+            await client.send("server", "greeting", tensors={"x": np.zeros(1000, np.uint8)})
+            await server.receive("greeting", timeout=SECONDS)
+        for node in joined:
+            node.endpoint.send(Header(Kind.DONE))
+            pulse = (await bus.event("done", node.endpoint.name)).fields["hub"]
+    assert 0.0 < pulse["busiest"] < 1.5
+    assert 0.0 < pulse["cpu"] < 4.0
+    assert 0.0 <= pulse["late_p95"] < SECONDS
+
+
+@on_loop
 async def test_a_message_is_delivered_when_it_is_due_and_not_before() -> None:
     plan = make_plan("server", "client", up={"rate": "8 Mbit/s", "delay": "30 ms"}, down={"rate": "unlimited"})
     async with world(plan) as bus:
