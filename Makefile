@@ -25,6 +25,7 @@ lint: $(VENV)/.develops
 
 bench: $(VENV)/.runs
 	$(BIN)/python -m tests.benchmarks.fidelity
+	$(BIN)/python -m tests.benchmarks.links
 	$(BIN)/python -m tests.benchmarks.speed
 	$(BIN)/python -m tests.benchmarks.control
 	$(BIN)/python -m tests.benchmarks.report

@@ -13,6 +13,7 @@ from emulator.commands.predict import predict
 from emulator.commands.profiles import profiles
 from emulator.commands.report import report
 from emulator.commands.run import run
+from emulator.commands.selftest import selftest
 from emulator.errors import EdgebedError
 
 
@@ -22,7 +23,7 @@ def cli() -> None:
     """Measure end-to-end latency of split learning on emulated heterogeneous hardware."""
 
 
-for command in (run, report, profiles, calibrate, predict, compose, status, apply, link):
+for command in (run, report, profiles, calibrate, predict, compose, selftest, status, apply, link):
     cli.add_command(command)
 
 

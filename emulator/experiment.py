@@ -105,7 +105,7 @@ def run(
         scale = experiment.time_scale if virtual else plan.scale
         resolved = experiment.model_copy(update={"time_scale": scale}).model_dump(mode="json", exclude_none=True)
         files.write(folder / files.EXPERIMENT, as_yaml(resolved))
-        recorder, outcome = _carry_out(plan, runtime, folder, progress)
+        recorder, outcome = carry_out(plan, runtime, folder, progress)
         predicted: dict[str, Comparison] = {}
         if cost is not None and not virtual:
             try:
@@ -120,7 +120,8 @@ def run(
     return finished
 
 
-def _carry_out(plan: Plan, runtime: str, folder: Path, progress: Progress) -> tuple[Recorder, Outcome]:
+def carry_out(plan: Plan, runtime: str, folder: Path, progress: Progress) -> tuple[Recorder, Outcome]:
+    """Carry out `plan` in `runtime`, leaving its timeline in `folder`; raises as the runtime does."""
     runner = import_module(f"emulator.runtime.{runtime}")  # only now: each runtime needs other libraries
     with files.TimelineWriter(folder / files.TIMELINE) as writer:
         recorder = Recorder(folder, writer, plan, progress)
@@ -143,19 +144,7 @@ def _judge(
 ) -> Finished:
     """What the runs came to, and whether to believe it; leaves the result."""
     assert isinstance(experiment.testbed, Testbed)
-    wanted = sum(device_shares(experiment.testbed, host.core_flops).values()) / plan.scale
-    facts = HostFacts(
-        host.cores,
-        wanted,
-        plan.scale,
-        outcome.hub_priority,
-        outcome.notes + (recorder.short_stages() if plan.compute == "quota" else []),
-        hosts=outcome.hosts,
-        clock_error=outcome.clock_error,
-        disturbances=outcome.disturbances,
-        hub_busy=outcome.hub_busy,
-        hub_lag=outcome.hub_lag,
-    )
+    facts = host_facts(experiment.testbed, plan, host, outcome, recorder)
     target = experiment.target_accuracy if experiment.training else None
     summaries = [recorder.summary(run.name, plan, facts, target) for run in plan.runs]
     built = result.build(
@@ -172,6 +161,23 @@ def _judge(
     files.write(recorder.folder / files.RESULT, result.to_json(built))
     combined = verdict.combine({summary.run: summary.verdict for summary in summaries})
     return Finished(recorder.folder, summaries, combined, built, plan.scale, predicted)
+
+
+def host_facts(testbed: Testbed, plan: Plan, host: Host, outcome: Outcome, recorder: Recorder) -> HostFacts:
+    """What `host` could give to the runs of `plan`, and what they asked of it."""
+    worst = max(outcome.clocks, key=lambda name: outcome.clocks[name].error, default="")
+    return HostFacts(
+        host.cores,
+        sum(device_shares(testbed, host.core_flops).values()) / plan.scale,
+        plan.scale,
+        outcome.hub_priority,
+        outcome.notes + (recorder.short_stages() if plan.compute == "quota" else []),
+        hosts=outcome.hosts,
+        clock_error=outcome.clocks[worst].error if worst else 0.0,
+        clock_worst=worst if worst and outcome.clocks[worst].error else "",
+        disturbances=outcome.disturbances,
+        hub=outcome.hub,
+    )
 
 
 @contextlib.contextmanager

@@ -1,14 +1,15 @@
 """What an ideal network would have made of the messages that the kernel carried (`links: kernel`).
 
 The hub promises nothing where the kernel limits the links, so the messages of a finished run are sent once more through
-a `Network` of the same profiles, at the times at which they were really sent.
+a `Network` of the same profiles, at the times at which they were really sent (see `replay`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from emulator.change import LINK_CHANGE
-from emulator.network import Arrival, Departure, Network
-from emulator.profiles import Channel, LinkProfile
+from emulator.network import Network
+from emulator.profiles import LinkProfile
+from emulator.replay import replay, steady
 from emulator.tc import on_wire
 from emulator.timeline import Span
 
@@ -21,29 +22,16 @@ def promised(spans: Sequence[Span], links: Mapping[str, LinkProfile]) -> list[tu
     """
     network = Network()
     for node, link in links.items():
-        network.add(node, link.model_copy(update={"up": _steady(link.up), "down": _steady(link.down)}))
+        network.add(node, steady(link))
     messages = sorted((span for span in spans if span.is_message and not span.off_clock), key=lambda span: span.start)
-    dues: dict[int, float] = {}
-
-    def note(happened: Iterable[Arrival | Departure]) -> None:
-        dues.update({news.token: news.due for news in happened if isinstance(news, Arrival)})
-
-    for number, span in enumerate(messages):
-        note(network.advance(span.start))
-        network.send(span.start, span.node, span.peer, on_wire(span.bytes), number)
-    while (moment := network.wakeup()) is not None:
-        note(network.advance(moment))
+    dues = replay(messages, network, lambda span: on_wire(span.bytes))
 
     changes: dict[str, float] = {}
     for span in spans:
         if span.stage == LINK_CHANGE:
             changes[span.node] = min(span.start, changes.get(span.node, span.start))
     return [
-        (span, dues[number])
-        for number, span in enumerate(messages)
+        (span, due)
+        for span, due in zip(messages, dues, strict=True)
         if all(span.end < changes.get(node, float("inf")) for node in (span.node, span.peer))
     ]
-
-
-def _steady(channel: Channel) -> Channel:
-    return channel.model_copy(update={"jitter": 0.0})

@@ -22,6 +22,10 @@ class Estimate:
     """When that was measured, by this clock."""
     drift: float = DRIFT
 
+    def proven(self, now: float) -> float:
+        """Seconds by which the clocks are off each other at least, whatever the estimate may be off by."""
+        return max(0.0, abs(self.offset) - self.error_at(now))
+
     def error_at(self, now: float) -> float:
         """Seconds that the estimate may be off by at `now`."""
         return self.error + self.drift * abs(now - self.at)

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from emulator import kernel_fidelity, quota, timeline, verdict
+from emulator import kernel_fidelity, quota, replay, timeline, verdict
 from emulator.change import is_live
 from emulator.comparison import Comparison, compare, drift, join
 from emulator.control.rounds import Rounds
@@ -87,6 +87,10 @@ class Recorder:
         elapsed = {run: timeline.elapsed_at(timeline.latencies(self._spans[run])) for run in runs}
         files.write(self.folder / files.METRICS, metrics_csv(metrics, elapsed))
 
+    def entries(self, run: str) -> tuple[list[Span], list[Metric]]:
+        """All that came of a run."""
+        return self._spans[run], self._metrics[run]
+
     def short_stages(self) -> list[str]:
         """What the CPU quotas could not slow down, one line for each kind of stage."""
         return quota.short_stages(span for spans in self._spans.values() for span in spans)
@@ -97,7 +101,8 @@ class Recorder:
         with named(run):
             links = {node.name: node.link for node in plan.nodes}
             ideal = kernel_fidelity.promised(spans, links) if plan.links == "kernel" else ()
-            judged = verdict.judge(spans, facts, ideal=ideal)
+            promised = replay.promises(spans, plan) if plan.links == "bus" else ()
+            judged = verdict.judge(spans, facts, ideal=ideal, promised=promised)
             return summarise(spans, metrics, servers=self._servers, wall=wall, target=target, verdict=judged)
 
     def compare(self, predicted: list[Span]) -> dict[str, Comparison]:

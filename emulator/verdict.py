@@ -14,7 +14,17 @@ from typing import Literal
 import numpy as np
 
 from emulator import timeline
-from emulator.critical_path import critical_path
+from emulator.causes import HostFacts as HostFacts  # whoever asks for a verdict gives them
+from emulator.causes import clock_cause, likely_cause, promise_cause
+from emulator.measures import (
+    compute_overrun,
+    latency_error,
+    message_lateness,
+    rate_stretch,
+    share_error,
+    timer_overshoot,
+)
+from emulator.replay import Promise
 from emulator.timeline import Span
 
 Unit = Literal["share", "s"]
@@ -36,6 +46,8 @@ class Limits:
     # Below this promised duration (seconds) a timer's tenths of milliseconds would pass for an overrun; what they
     # add to the latency is in latency_error.
     overrun_from: float = 0.010
+    # A timer and the thread that it wakes are some tenths of a millisecond late.
+    timer_overshoot: float = 0.002
     # A hub of raised priority delivers 0.7 to 1.5 ms late: timers, and the threads a message wakes on its way.
     delivery_lateness: float = 0.002
     # One in twenty may meet a busy core; 58 ms were seen where the hub had no priority over the nodes.
@@ -48,6 +60,19 @@ class Limits:
     rate_error: float = 0.02
     # Below this promised duration (seconds) a delivery's lateness would pass for an error of the rate.
     rate_from: float = 0.050
+    # What the hub promises is what ideal links of the profiles make of the same messages, jitter aside: no time is lost
+    # there. Messages that share a link may come to the hub in another order than they were sent.
+    promise_error: float = 0.001
+    # The self-test alone: of a standard deviation and of a distribution, on top of what chance explains; how much
+    # jitter (seconds of the host) is more than the timers'; and how far Jain's index may be from 1.
+    jitter_sd: float = 0.05
+    jitter_distance: float = 0.05
+    jitter_from: float = 0.001
+    unfairness: float = 0.01
+    # While all are sending, each message wakes its receiver in between others.
+    together_lateness: float = 0.004
+    # A limit is set in whole pages.
+    memory: float = 0.01
     # Where the kernel limits the links, its bursts are 1 %, and TCP takes its time to find the rate.
     kernel_rate_error: float = 0.10
     # There the host's own way adds to that of a short message, instead of hiding in it.
@@ -57,22 +82,6 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-
-
-@dataclass(frozen=True, slots=True)
-class HostFacts:
-    """What the host could give, and what the run asked of it."""
-
-    cores: int
-    cores_wanted: float  # sum over nodes of the share of a core that the device needs at the run's time scale
-    time_scale: float = 1.0
-    hub_priority: str | None = None  # None: raised; else why not
-    notes: Sequence[str] = ()  # for the reader of the result; they decide nothing
-    hosts: int = 1  # that the nodes were on
-    clock_error: float = 0.0  # seconds of the hosts' time by which a node's clock may have been off the hub's
-    disturbances: Sequence[str] = ()  # what was done to the nodes from outside, such as a pause of a container
-    hub_busy: float = 0.0  # the share of a core that the hub took in its busiest second
-    hub_lag: float = 0.0  # seconds of the host by which one of the hub's timers in twenty was late, or later
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,37 +135,45 @@ def judge(
     facts: HostFacts,
     limits: Limits = DEFAULT_LIMITS,
     ideal: Sequence[tuple[Span, float]] = (),
+    promised: Sequence[Promise] = (),
 ) -> Verdict:
     """The verdict on one run. A check without data is left out; `ValueError` if there is no timing at all.
 
-    `ideal` has the messages whose links were the kernel's, and when they should have come (see `kernel_fidelity`).
+    `ideal` has the messages whose links were the kernel's, and when they should have come (see `kernel_fidelity`);
+    `promised` those whose links were the hub's, and what the profiles make of them (see `replay`).
     """
     by_round = timeline.rounds(spans)
     counted = [span for of_round in by_round.values() for span in of_round]
-    cause = _cause(facts)
-    checks = [_check("latency_error", _latency_error(by_round), limits.latency_error, "share", cause)]
+    cause, of_computing = likely_cause(facts), likely_cause(replace(facts, hub=None))  # which needs no hub
+    checks = [check("latency_error", latency_error(by_round), limits.latency_error, "share", cause)]
 
-    overrun = _compute_overrun(counted, limits.overrun_from)
+    overrun = compute_overrun(counted, limits.overrun_from)
     if overrun is not None:
-        checks.append(_check("compute_overrun", overrun, limits.compute_overrun, "share", cause))
+        checks.append(check("compute_overrun", overrun, limits.compute_overrun, "share", of_computing))
 
-    checks += _cpu_shares(counted, limits, cause)
+    overshoot = timer_overshoot(counted)
+    if overshoot:
+        median = max(0.0, statistics.median(overshoot))
+        checks.append(check("timer_overshoot", median, limits.timer_overshoot, "s", of_computing))
 
-    lateness = [span.lateness for span in counted if span.is_message and span.lateness is not None]
+    checks += _cpu_shares(counted, limits, of_computing)
+
+    lateness = message_lateness(counted)
     if lateness:
         median, p95 = statistics.median(lateness), float(np.percentile(lateness, 95))
-        checks.append(_check("delivery_lateness", median, limits.delivery_lateness, "s", cause))
-        checks.append(_check("delivery_lateness_p95", p95, limits.delivery_lateness_p95, "s", cause))
+        checks.append(check("delivery_lateness", median, limits.delivery_lateness, "s", cause))
+        checks.append(check("delivery_lateness_p95", p95, limits.delivery_lateness_p95, "s", cause))
 
-    stretch = _rate_stretch(counted, limits.rate_from)
+    stretch = rate_stretch(counted, limits.rate_from)
     if stretch is not None:
         why = cause if stretch > 1 else "messages arrive before they are due: their times do not fit together"
-        checks.append(_check("rate_error", abs(stretch - 1), limits.rate_error, "share", why))
+        checks.append(check("rate_error", abs(stretch - 1), limits.rate_error, "share", why))
+    checks += _promises(promised, limits)
     checks += _kernel_links(ideal, limits, cause)
-    if facts.hosts > 1:
-        why = f"the clocks of {facts.hosts} hosts are known no better: join them by a faster network, or use one host"
-        checks.append(_check("clock_error", facts.clock_error / facts.time_scale, limits.clock_error, "s", why))
-    return _verdict(checks)
+    if facts.hosts > 1 or facts.clock_error > 0:
+        why = clock_cause(facts)
+        checks.append(check("clock_error", facts.clock_error / facts.time_scale, limits.clock_error, "s", why))
+    return verdict_of(checks)
 
 
 def combine(verdicts: Mapping[str, Verdict]) -> Verdict:
@@ -168,35 +185,7 @@ def combine(verdicts: Mapping[str, Verdict]) -> Verdict:
         for check in verdict.checks:
             if check.name not in worst or check.value > worst[check.name].value:
                 worst[check.name] = replace(check, reason="" if check.ok else f"{run}: {check.reason}")
-    return _verdict(worst.values())
-
-
-def _latency_error(by_round: Mapping[int, Sequence[Span]]) -> float:
-    """The share of the latencies that is a gap in a critical path, or lateness at its end.
-
-    Lateness before the end is not lost: the next step has made up for it, or a gap or its own lateness shows it.
-    """
-    added: list[float] = []
-    for of_round in by_round.values():
-        path = critical_path(of_round)
-        added += [step.gap for step in path]
-        added.append(max(0.0, path[-1].lateness or 0.0))
-    total = math.fsum(timeline.round_latency(of_round) for of_round in by_round.values())
-    return math.fsum(added) / total if total > 0 else 0.0
-
-
-def _compute_overrun(spans: Iterable[Span], shortest: float) -> float | None:
-    """How much longer than promised stretched stages of at least `shortest` seconds took, as a share of the promise.
-
-    None without any.
-    """
-    stretched = [
-        span
-        for span in spans
-        if span.mode == "stretched" and span.due is not None and span.due - span.start >= shortest
-    ]
-    promised = math.fsum(span.due - span.start for span in stretched if span.due is not None)
-    return math.fsum(max(0.0, span.lateness or 0.0) for span in stretched) / promised if promised > 0 else None
+    return verdict_of(worst.values())
 
 
 def _cpu_shares(spans: Iterable[Span], limits: Limits, cause: str) -> list[Check]:
@@ -217,32 +206,36 @@ def _cpu_shares(spans: Iterable[Span], limits: Limits, cause: str) -> list[Check
             "cpu_share",
             limits.cpu_share,
             long,
-            lambda stages: statistics.median(_share_error([span]) for span in stages),
+            lambda stages: statistics.median(share_error([span]) for span in stages),
         ),
-        ("cpu_share_run", limits.cpu_share_run, of_node, _share_error),
+        ("cpu_share_run", limits.cpu_share_run, of_node, share_error),
     ):
         errors = {node: error(stages) for node, stages in stages_of.items() if stages}
         if errors:
             worst = max(errors, key=lambda node: errors[node])
-            checks.append(_check(name, errors[worst], limit, "share", f"{worst}: {cause}"))
+            checks.append(check(name, errors[worst], limit, "share", f"{worst}: {cause}"))
     return checks
 
 
-def _share_error(stages: Sequence[Span]) -> float:
-    """How far the CPU time per time of `stages` is from what the device has, as a share of that."""
-    promised = math.fsum(span.due - span.start for span in stages if span.due is not None)
-    taken = math.fsum(span.duration for span in stages)
-    return abs(promised / taken - 1) if taken > 0 else 0.0
-
-
-def _rate_stretch(spans: Iterable[Span], shortest: float) -> float | None:
-    """The median of actual over promised duration, of messages promised to take over `shortest` seconds."""
-    ratios = [
-        span.duration / (span.due - span.start)
-        for span in spans
-        if span.is_message and span.due is not None and span.due - span.start > shortest
-    ]
-    return statistics.median(ratios) if ratios else None
+def _promises(promised: Sequence[Promise], limits: Limits) -> list[Check]:
+    """How far what the hub promised is from what the profiles make of the same messages, over the way from one node to
+    another on which that is furthest: the median, as far as jitter does not explain it. Empty without any message.
+    """
+    of_way: dict[tuple[str, str], list[Promise]] = {}
+    for promise in promised:
+        of_way.setdefault((promise.span.node, promise.span.peer), []).append(promise)
+    errors: dict[tuple[str, str], float] = {}
+    for way, own in of_way.items():
+        later = statistics.median((promise.span.due or 0.0) - promise.due for promise in own)
+        # Five standard errors of a median (that of n normal draws is 1.2533 times that of their mean).
+        chance = 5 * 1.2533 * max(promise.jitter for promise in own) / math.sqrt(len(own))
+        errors[way] = math.copysign(max(0.0, abs(later) - chance), later)
+    if not errors:
+        return []
+    worst = max(errors, key=lambda way: abs(errors[way]))
+    later, (sender, receiver) = errors[worst], worst
+    why = f"from {sender} to {receiver} {promise_cause(later)}"
+    return [check("promise_error", abs(later), limits.promise_error, "s", why)]
 
 
 def _kernel_links(ideal: Sequence[tuple[Span, float]], limits: Limits, cause: str) -> list[Check]:
@@ -256,50 +249,26 @@ def _kernel_links(ideal: Sequence[tuple[Span, float]], limits: Limits, cause: st
         why = f"TCP does not reach the links' rate: use links: bus for these profiles; or {cause}"
         if ratio < 1:
             why = "the kernel lets messages through faster than the profiles say: see tc -s qdisc in the containers"
-        checks.append(_check("kernel_rate_error", abs(ratio - 1), limits.kernel_rate_error, "share", why))
+        checks.append(check("kernel_rate_error", abs(ratio - 1), limits.kernel_rate_error, "share", why))
     if late:
         lateness = max(0.0, statistics.median(late))
-        checks.append(_check("kernel_lateness", lateness, limits.kernel_lateness, "s", cause))
+        checks.append(check("kernel_lateness", lateness, limits.kernel_lateness, "s", cause))
     return checks
 
 
-def _cause(facts: HostFacts) -> str:
-    """The likeliest reason for lateness on this host, and the remedy."""
-    if facts.disturbances:
-        return "; ".join(facts.disturbances)
-    lag = f"one in twenty of its timers over {1000 * facts.hub_lag:.2g} ms late"
-    if facts.hub_busy >= SATURATED:
-        return (
-            f"hub saturated: {facts.hub_busy:.2f} of a core busy in its busiest second, {lag}: run with fewer nodes, "
-            f"slower links or time_scale: {_rounded_up(2 * facts.time_scale):g}"
-        )
-    if facts.cores_wanted > facts.cores:
-        scale = _rounded_up(facts.time_scale * facts.cores_wanted / facts.cores)
-        return (
-            f"host oversubscribed: {facts.cores_wanted:.3g} cores wanted, {facts.cores} there: "
-            f"run with time_scale: auto or {scale:g}"
-        )
-    if facts.hub_priority is not None:
-        return f"hub without raised priority ({facts.hub_priority})"
-    busy = "the host was busy with other work"
-    return f"{busy}, and the hub starved: {lag}" if facts.hub_lag > STARVED_SECONDS else busy
-
-
-def _rounded_up(value: float) -> float:
-    """`value`, up to the next number of two digits, so that what it is advised for fits."""
-    digits = 1 - math.floor(math.log10(value))
-    return round(math.ceil(round(value * 10.0**digits, 6)) / 10.0**digits, max(digits, 0))
-
-
-def _check(name: str, value: float, limit: float, unit: Unit, cause: str) -> Check:
+def check(name: str, value: float, limit: float, unit: Unit, cause: str) -> Check:
+    """The check of a `value` against its `limit`; `cause` is the reason should it fail."""
     ok = value <= limit
     return Check(name, value, limit, unit, ok, "" if ok else cause)
 
 
-def _verdict(checks: Iterable[Check]) -> Verdict:
+def verdict_of(checks: Iterable[Check]) -> Verdict:
+    """What `checks` say together."""
     kept = tuple(checks)
     return Verdict(all(check.ok for check in kept), kept)
 
 
 def _shown(value: float, unit: Unit) -> str:
-    return f"{100 * value:.3g} %" if unit == "share" else f"{1000 * value:.3g} ms"
+    if unit == "share":
+        return f"{100 * value:.3g} %"
+    return f"{1000 * value:.3g} ms" if value < 1 else f"{value:.3g} s"

@@ -19,7 +19,7 @@ CHANGE_SECONDS = 5.0
 @dataclass(frozen=True)
 class Event:
     """What happened to a node: registered, ready, started, done, failed, silent, refused, changed, 'not changed', or a
-    'bad frame' from it; or the hub's load."""
+    'bad frame' from it."""
 
     name: str
     node: str

@@ -23,6 +23,9 @@ UNANSWERED = 3
 CLOCK_QUESTIONS = 16
 CLOCK_QUESTION_SECONDS = 0.02
 """How often, and how far apart, a node on another host than the hub's asks for its time before it takes part."""
+CHECK_QUESTIONS = 4
+CHECK_QUESTION_SECONDS = 0.002
+"""The same of a node on the hub's own host, which has only to find out whether their clock is indeed one."""
 
 Handler = Callable[[Header, list[zmq.Frame]], None]
 
@@ -48,7 +51,8 @@ class Endpoint:
         self._unanswered = 0
         self.host_time: Callable[[], float] = time.monotonic
         """This host's clock."""
-        self._ahead = ONE_CLOCK
+        self._elsewhere = False  # on another host than the hub's
+        self._measured = NOTHING_KNOWN
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Ends with an exception when the hub refuses this node or falls silent."""
 
@@ -74,11 +78,13 @@ class Endpoint:
                 f"{self.name}: no answer from the hub at {self._address} within {timeout:g} s: is it running?"
             ) from None
         self._beats = asyncio.create_task(self._beat(float(welcome["bus"]["silence"])))
-        if welcome["host"] != host_id():
-            self._ahead = NOTHING_KNOWN
-            for _ in range(CLOCK_QUESTIONS):
-                self._ask()
-                await asyncio.sleep(CLOCK_QUESTION_SECONDS)
+        self._elsewhere = welcome["host"] != host_id()
+        often, apart = CHECK_QUESTIONS, CHECK_QUESTION_SECONDS
+        if self._elsewhere:
+            often, apart = CLOCK_QUESTIONS, CLOCK_QUESTION_SECONDS
+        for _ in range(often):
+            self._ask()
+            await asyncio.sleep(apart)
         return welcome
 
     @property
@@ -88,8 +94,13 @@ class Endpoint:
 
     @property
     def hub_ahead(self) -> Estimate:
-        """How far the hub's clock is ahead of this host's; 0 where they are one."""
-        return self._ahead
+        """How far the hub's clock is ahead of this host's, which all times are corrected by; 0 where they are one."""
+        return self._measured if self._elsewhere else ONE_CLOCK
+
+    @property
+    def measured(self) -> Estimate:
+        """How far the hub's clock was found to be ahead, be it this host's own: then it should be 0."""
+        return self._measured
 
     def send(self, header: Header, tensors: Tensors | None = None, *, in_parts: bool = False) -> None:
         """Send a message to the hub. Raises `WireError` for what the bus cannot carry."""
@@ -132,9 +143,8 @@ class Endpoint:
             return
         match header.kind:
             case Kind.BEAT:
-                if self._ahead is not ONE_CLOCK:
-                    new = measured(header.fields["asked"], header.fields["there"], self.host_time())
-                    self._ahead = better(self._ahead, new)
+                new = measured(header.fields["asked"], header.fields["there"], self.host_time())
+                self._measured = better(self._measured, new)
             case Kind.WELCOME:
                 if self._welcome is not None and not self._welcome.done():
                     self._welcome.set_result(header.fields)

@@ -16,6 +16,7 @@ import zmq
 
 from emulator.bus import wire
 from emulator.bus.changing import Changing
+from emulator.bus.heart import Heart
 from emulator.bus.kernel_transit import KernelTransit
 from emulator.bus.socket import Socket, bind
 from emulator.bus.transit import Transit
@@ -58,7 +59,7 @@ class Hub:
     The first waits for the controller's word as well.
     """
 
-    def __init__(self, plan: Plan, token: str) -> None:
+    def __init__(self, plan: Plan, token: str, priority: str | None = None) -> None:
         self._plan = plan
         self._token = token
         self._peers: dict[str, _Peer] = {}
@@ -70,7 +71,8 @@ class Hub:
         self._transit = self._new_links()
         self._gone: set[str] = set()  # nodes that have ended before the runs are over
         self._reported: set[tuple[str, str]] = set()
-        self.priority: str | None = None
+        self._heart = Heart()
+        self._priority = priority  # None: raised; else why not
 
     async def serve(self, context: zmq.Context[zmq.Socket[bytes]], host: str = "127.0.0.1") -> None:
         """Listen on `host` until cancelled, or until the controller is gone.
@@ -84,12 +86,13 @@ class Hub:
         self._socket = Socket(router, self._receive)
         sys.stdout.write(f"{address}\n")
         sys.stdout.flush()
+        beating = asyncio.create_task(self._heart.beat())
         try:
             while not self._abandoned():
                 await asyncio.sleep(BEAT_SECONDS)
                 self._look_for_the_silent()
-                self._transit.load.sample()
         finally:
+            beating.cancel()
             self._socket.close(linger=2.0)
 
     # -- what comes in
@@ -141,7 +144,7 @@ class Hub:
                 complete = self._complete()
                 if complete and self._running:
                     self._report_run()
-                self._event(header.kind.value, name, header.fields)
+                self._event(header.kind.value, name, {**header.fields, "hub": self._heart.pulse()})
                 if complete:
                     self._go_on()
             case Kind.GONE if name == CONTROLLER:
@@ -189,7 +192,7 @@ class Hub:
             "scenario": bool(self._plan.scenario),
         }
         if name == CONTROLLER:
-            return {"bus": bus, "host": host_id(), "priority": self.priority}
+            return {"bus": bus, "host": host_id(), "priority": self._priority}
         node = self._changing.nodes[name]
         return {
             "bus": {**bus, "window": node.link.up.queue, "real_time": self._plan.links == "kernel"},
@@ -228,9 +231,8 @@ class Hub:
             self._go_on()
 
     def _report_run(self) -> None:
-        """Tell the controller what the run's figures lack, and how busy the hub was."""
+        """Tell the controller what the run's figures lack."""
         self._changing.report_left()
-        self._event("load", HUB, self._transit.load.fields())
         if self._transit.unreceived:
             said = f"{self._transit.unreceived} messages were not received before the run ended: they are in no figure"
             self._event("unreceived", "the hub", {"reason": said})
@@ -250,6 +252,7 @@ class Hub:
             return
         run = self._waiting_runs.pop(0)
         self._run = run.name
+        self._heart.begin()
         clock = {"epoch": self._transit.clock.epoch, "scale": self._transit.clock.scale}
         self._transit.ended.update(self._gone)
         for name in self._there():
@@ -362,9 +365,7 @@ def main() -> int:
     priority = raise_priority()
 
     async def serve() -> None:
-        hub = Hub(plan, token)
-        hub.priority = priority
-        await hub.serve(zmq.Context(), host)
+        await Hub(plan, token, priority).serve(zmq.Context(), host)
 
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:

@@ -17,7 +17,6 @@ import zmq
 
 from emulator import tc
 from emulator.bus import wire
-from emulator.bus.load import Load
 from emulator.bus.transit import Horizon, Post
 from emulator.bus.wire import Header, Kind, WireError
 from emulator.clock import Clock
@@ -56,7 +55,6 @@ class KernelTransit:
         self.clock = Clock(plan.scale)
         self.ended: set[str] = set()
         """The nodes whose program has ended: what comes for them is not received."""
-        self.load = Load()
         self._post = post
         self._kernel = plan.kernel
         self._keeps_count = {node.name for node in plan.nodes if math.isfinite(node.link.up.queue)}
@@ -150,16 +148,14 @@ class KernelTransit:
             self._post(header.sender, [wire.pack(Header(Kind.BEAT))])
         return message
 
-    def _pump(self, expected: float | None = None) -> None:
-        """Deliver what is due, and wake again when the next is; that was `expected` now, by the loop's time."""
-        if expected is not None:
-            self.load.late(asyncio.get_running_loop().time() - expected)
+    def _pump(self) -> None:
+        """Deliver what is due, and wake again when the next is."""
         self._tell(self._network.advance(self.clock.now()))
         self.close()
         wakeup = self._network.wakeup()
         if wakeup is not None:
             when = self.clock.host_time(wakeup)
-            self._timer = asyncio.get_running_loop().call_at(when, self._pump, when)
+            self._timer = asyncio.get_running_loop().call_at(when, self._pump)
 
     def _tell(self, happened: list[Arrival | Departure]) -> None:
         for news in happened:

@@ -9,7 +9,6 @@ from typing import Any
 import zmq
 
 from emulator.bus import wire
-from emulator.bus.load import Load
 from emulator.bus.wire import Header, Kind
 from emulator.clock import Clock
 from emulator.in_force import Effect, carry_out
@@ -43,7 +42,6 @@ class Transit:
         self.clock = Clock(plan.scale)
         self.ended: set[str] = set()
         """The nodes whose program has ended: what comes for them is not received."""
-        self.load = Load()
         self._post = post
         self._horizon = horizon
         self._reached = 0.0  # what the links have accounted for
@@ -110,10 +108,8 @@ class Transit:
         if math.isfinite(link.up.queue):
             self._keeps_count.add(node)  # and it stays: what was counted has to be credited
 
-    def _pump(self, expected: float | None = None) -> None:
-        """Deliver what is due, and wake again when the next may be; that was `expected` now, by the loop's time."""
-        if expected is not None:
-            self.load.late(asyncio.get_running_loop().time() - expected)
+    def _pump(self) -> None:
+        """Deliver what is due, and wake again when the next may be."""
         self._tell(self._network.advance(self._now()))
         self.close()
         wakeup = self._network.wakeup()
@@ -121,7 +117,7 @@ class Transit:
             # Looked at now and then, the chunks of a large message are not all left to account for when it is due.
             loop = asyncio.get_running_loop()
             when = min(self.clock.host_time(wakeup), loop.time() + ACCOUNT_SECONDS)
-            self._timer = loop.call_at(when, self._pump, when)
+            self._timer = loop.call_at(when, self._pump)
 
     def _tell(self, happened: Iterable[Arrival | Departure]) -> None:
         """Let receivers and senders know of it."""

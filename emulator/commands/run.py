@@ -70,13 +70,13 @@ def run(
         asked = click.get_current_context().get_parameter_source("runtime") is click.core.ParameterSource.COMMANDLINE
         if asked and runtime != study.RUNTIME:
             raise InputError(f"{experiment} is a study, which runs in virtual time: leave --runtime out")
-        with _interruptible():
+        with interruptible():
             run_study(experiment, overrides, size, jobs, out, as_json)
         return
     if size or jobs:
         raise InputError(f"--{'size' if size else 'jobs'} is for studies, and {experiment} is none: leave it out")
     prepared = experiments.check(experiment, overrides, prepare=True)
-    with _interruptible(), Progress(console(sys.stderr)) as progress:
+    with interruptible(), Progress(console(sys.stderr)) as progress:
         finished = experiments.run(prepared, runtime, this_host(), out, progress)
     if as_json:
         sys.stdout.write(result.to_json(finished.result))
@@ -100,7 +100,7 @@ def run(
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Have SIGTERM stop the run as Ctrl-C does, so that no process is left behind; either ends in `click.Abort`."""
 
     def interrupt(*_: object) -> NoReturn:

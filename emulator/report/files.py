@@ -22,6 +22,7 @@ TIMELINE = "timeline.jsonl"
 METRICS = "metrics.csv"
 PREDICTION = "prediction.csv"
 RESULT = "result.json"
+SELFTEST = "selftest.json"
 FAILURE = "failure.txt"
 REPORT = "report.html"
 

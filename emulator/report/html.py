@@ -39,9 +39,11 @@ CAUTIONS = {
 CHECKS = {
     "latency_error": "share of the measured latency that the emulation itself added",
     "compute_overrun": "how much longer than promised the emulated computations took",
+    "timer_overshoot": "how much later than due the emulated computations were let go, median",
     "delivery_lateness": "how much later than due messages arrived, median",
     "delivery_lateness_p95": "how much later than due messages arrived, 95th percentile",
     "rate_error": "how far large messages were off the rate of their link",
+    "promise_error": "how far the hub's links were off their profiles, over the worst way between two nodes",
     "clock_error": "by how much the clock of a node's host may have been off the hub's",
     "kernel_rate_error": "how far messages over links of the kernel were off their rate",
     "kernel_lateness": "how much later than promised messages over links of the kernel arrived",

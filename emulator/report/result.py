@@ -30,7 +30,7 @@ def build(
         "testbed": testbed,
         "seed": seed,
         "host": {**asdict(host), "notes": list(host.notes), "disturbances": list(host.disturbances)},
-        "verdict": _verdict(verdict),
+        "verdict": verdict_fields(verdict),
         "algorithms": {summary.run: _algorithm(summary) for summary in summaries},
     }
 
@@ -52,13 +52,14 @@ def _algorithm(summary: Summary) -> dict[str, Any]:
         "time_to_accuracy_s": summary.time_to_target,
         "bytes": {"up": summary.traffic.up, "down": summary.traffic.down},
         "stages_s": {stage: {"median": times.median, "p95": times.p95} for stage, times in summary.stages.items()},
-        "verdict": _verdict(summary.verdict),
+        "verdict": verdict_fields(summary.verdict),
         "predicted": None,
         **({} if summary.client_rounds is None else {"lost_client_rounds": summary.client_rounds.lost}),
     }
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
+def verdict_fields(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as it stands in a result."""
     return {"valid": verdict.valid, "checks": [_check(check) for check in verdict.checks]}
 
 

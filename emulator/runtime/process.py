@@ -19,6 +19,7 @@ from emulator.bus.endpoint import Endpoint
 from emulator.bus.wire import Header, Kind
 from emulator.clock import new_event_loop
 from emulator.errors import EdgebedError
+from emulator.offset import ONE_CLOCK
 from emulator.runtime.alive import show_life
 from emulator.runtime.program import load
 from emulator.system import die_with_parent, host_id
@@ -162,10 +163,17 @@ class Member:
         return True
 
     def _clock(self) -> dict[str, Any]:
-        """Whose clock this node's times are by, and how many seconds they may be off the hub's."""
-        drifted = abs(self._endpoint.hub_ahead.offset - self._ahead)
-        error = self._endpoint.hub_ahead.error_at(self._endpoint.host_time()) + drifted
-        return {"host": host_id(), "clock_error": error}
+        """Whose clock this node's times are by, how many seconds they may be off the hub's, and what was measured.
+
+        On the hub's own host they are off by nothing, unless it was measured that they must be.
+        """
+        now, used, found = self._endpoint.host_time(), self._endpoint.hub_ahead, self._endpoint.measured
+        drifted = abs(used.offset - self._ahead)
+        error = used.error_at(now) + drifted
+        if used is ONE_CLOCK and found.proven(now) > 0:
+            error = abs(found.offset) + found.error_at(now)
+        known = {"offset": found.offset, "within": found.error_at(now)} if math.isfinite(found.error) else {}
+        return {"host": host_id(), "clock_error": error, **known}
 
     def _fail(self, error: Exception) -> int:
         lift_memory_limit()  # last words take memory, too

@@ -10,6 +10,7 @@ from emulator.bus.controller import Controller, Event
 from emulator.change import told
 from emulator.errors import DeadlineExceeded, NodeFailure
 from emulator.plan import Plan
+from emulator.pulse import Pulse
 from emulator.runtime.program import dispensable
 from emulator.timeline import Entry
 
@@ -27,6 +28,18 @@ class Observer(Protocol):
         """A run is over, all its entries have been given, and it took so many seconds of this host."""
 
 
+@dataclass(frozen=True)
+class Clock:
+    """How a node's clock stood to the hub's. Seconds of the host."""
+
+    error: float
+    """By which the node's times may have been off."""
+    offset: float | None = None
+    """By which the hub's was found to be ahead; None: never measured."""
+    within: float | None = None
+    """Give or take so much."""
+
+
 @dataclass
 class Outcome:
     """What finished runs leave besides their timelines."""
@@ -37,14 +50,12 @@ class Outcome:
     """What the reader of the result must know: what was refused or changed on the way, one line each."""
     hosts: int = 1
     """How many hosts the nodes were on."""
-    clock_error: float = 0.0
-    """Seconds by which a node's clock may have been off the hub's."""
+    clocks: dict[str, Clock] = field(default_factory=dict)
+    """Of each node."""
+    hub: Pulse | None = None
+    """The hub's in the run in which its timers were latest; None: nobody took it."""
     disturbances: list[str] = field(default_factory=list)
     """What was done to the nodes from outside, one line each."""
-    hub_busy: float = 0.0
-    """The share of a core that the hub took in its busiest second."""
-    hub_lag: float = 0.0
-    """Seconds of this host by which one of the hub's timers in twenty was late, or later."""
 
 
 class Homes(Protocol):
@@ -81,9 +92,8 @@ class Watch:
         self._since = time.monotonic()
         self._notes: list[str] = []
         self._hosts: set[str] = set()
-        self._clock_error = 0.0
-        self._hub_busy = 0.0
-        self._hub_lag = 0.0
+        self._clocks: dict[str, Clock] = {}
+        self._hub: Pulse | None = None
 
     async def until_done(self) -> Outcome:
         """Returns when the last run is done. Raises the first failure, naming the node and where to read on."""
@@ -107,14 +117,8 @@ class Watch:
         finally:
             event.cancel()
             exit_.cancel()
-        return Outcome(
-            self._controller.hub_priority,
-            self._notes,
-            max(1, len(self._hosts)),
-            self._clock_error,
-            hub_busy=self._hub_busy,
-            hub_lag=self._hub_lag,
-        )
+        hosts = max(1, len(self._hosts))
+        return Outcome(self._controller.hub_priority, self._notes, hosts, self._clocks, self._hub)
 
     def _remaining(self) -> float:
         """Seconds until the deadline in force; raises when it is past."""
@@ -136,7 +140,7 @@ class Watch:
                     self._go_on()
                     self._controller.ready()
             case "done":
-                self._note_clock(event)
+                self._note_times(event)
                 self._missing.discard(event.node)
                 if not self._missing:
                     self._go_on()
@@ -147,9 +151,6 @@ class Watch:
                     f"{event.node} has been silent for {event.fields['seconds']:.0f} s: "
                     f"{self._homes.why_silent(event.node)} (deadlines.silence)"
                 )
-            case "load":
-                self._hub_busy = max(self._hub_busy, event.fields["busy"])
-                self._hub_lag = max(self._hub_lag, event.fields["lag"])
             case "changed" if not event.fields.get("scenario"):  # which the experiment foresees
                 self._notes += told(event.node, event.fields)
             case "not changed" if "run" in event.fields:  # by the scenario; what a user is refused, the user hears
@@ -159,9 +160,15 @@ class Watch:
             case _:
                 pass
 
-    def _note_clock(self, event: Event) -> None:
-        self._hosts.add(event.fields["host"])
-        self._clock_error = max(self._clock_error, event.fields["clock_error"])
+    def _note_times(self, event: Event) -> None:
+        fields = event.fields
+        self._hosts.add(fields["host"])
+        known = self._clocks.get(event.node)
+        if known is None or fields["clock_error"] >= known.error:
+            self._clocks[event.node] = Clock(fields["clock_error"], fields.get("offset"), fields.get("within"))
+        pulse = Pulse.from_fields(fields["hub"])
+        if not self._missing - {event.node} and (self._hub is None or pulse.late_p95 >= self._hub.late_p95):
+            self._hub = pulse
 
     def _go_on(self) -> None:
         """All nodes are ready for the next run, and done with the one before, if there was one."""

@@ -11,6 +11,7 @@ from emulator.library import resolve_testbed
 from emulator.plan import make_plan
 from emulator.profiles import DeviceProfile, Experiment, LinkProfile, Testbed
 from emulator.runtime import local
+from emulator.runtime.watch import Outcome
 from emulator.timeline import Entry, Span, rounds
 
 MODULE = "tests.benchmarks.workloads"
@@ -25,16 +26,23 @@ class _Spans(list[Span]):
         """Nothing is kept but the spans."""
 
 
-def link(rate: str = "unlimited", delay: str = "0 s") -> dict[str, Any]:
-    """A symmetric link whose queue never makes a sender wait."""
-    channel = {"rate": rate, "delay": delay, "queue": "unlimited"}
+Nodes = Mapping[str, tuple[str, str | DeviceProfile, Mapping[str, Any]]]
+"""Names, and of each node its program's function, its device and its link."""
+
+
+def link(rate: str = "unlimited", delay: str = "0 s", **more: str) -> dict[str, Any]:
+    """A symmetric link whose queue never makes a sender wait; `more` are further words of both its channels."""
+    channel = {"rate": rate, "delay": delay, "queue": "unlimited", **more}
     return {"source": "benchmark", "up": channel, "down": channel}
 
 
-def measure(
-    nodes: Mapping[str, tuple[str, str | DeviceProfile, Mapping[str, Any]]], rounds_: int, **workload: Any
-) -> dict[int, list[Span]]:
-    """The spans of each round. `nodes` maps names to program function, device and link."""
+def measure(nodes: Nodes, rounds_: int, **workload: Any) -> dict[int, list[Span]]:
+    """The spans of each round."""
+    return carried_out(nodes, rounds_, **workload)[0]
+
+
+def carried_out(nodes: Nodes, rounds_: int, **workload: Any) -> tuple[dict[int, list[Span]], Outcome]:
+    """The spans of each round, and what else the run left."""
     testbed = Testbed.model_validate(
         {
             "nodes": [
@@ -59,5 +67,5 @@ def measure(
     host = this_host()
     spans = _Spans()
     with tempfile.TemporaryDirectory() as logs:
-        asyncio.run(local.run(make_plan(experiment, host.core_flops, host.cores), Path(logs), spans))
-    return rounds(spans)
+        outcome = asyncio.run(local.run(make_plan(experiment, host.core_flops, host.cores), Path(logs), spans))
+    return rounds(spans), outcome

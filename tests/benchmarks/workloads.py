@@ -29,6 +29,26 @@ async def stream_receiver(node: Node) -> None:
         await node.send("sender", "received", off_clock=True)
 
 
+async def many_senders(node: Node) -> None:
+    """Rounds of `count` messages of `nbytes` to the receiver, from all senders at once."""
+    work = node.config["workload"]
+    payload = np.zeros(work["nbytes"], np.uint8)
+    for number in range(1, node.config["rounds"] + 1):
+        node.round = number
+        await node.receive("begin", "receiver")
+        for _ in range(work["count"]):
+            await node.send("receiver", "message", tensors={"payload": payload})
+
+
+async def many_receiver(node: Node) -> None:
+    """Has all senders begin a round off the clock, and takes their messages as they come."""
+    senders = node.peers["sender"]
+    for _ in range(node.config["rounds"]):
+        await asyncio.gather(*(node.send(sender, "begin", off_clock=True) for sender in senders))
+        for _ in range(len(senders) * node.config["workload"]["count"]):
+            await node.receive("message")
+
+
 async def worker(node: Node) -> None:
     """Rounds of one computation of `cpu` CPU seconds."""
 

@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.pulse import Pulse
+from emulator.replay import Promise
 from emulator.timeline import Span
 from emulator.verdict import Check, HostFacts, Verdict, combine, judge
 
@@ -33,6 +35,7 @@ def test_a_run_on_time_is_valid() -> None:
     assert names(verdict) == [
         "latency_error",
         "compute_overrun",
+        "timer_overshoot",
         "delivery_lateness",
         "delivery_lateness_p95",
         "rate_error",
@@ -114,28 +117,38 @@ def test_instrumentation_and_set_up_are_not_judged() -> None:
             "hub without raised priority (not permitted)",
         ),
         (
-            HostFacts(cores=2, cores_wanted=3.1, time_scale=1.5, hub_busy=0.981, hub_lag=0.0312),
-            "hub saturated: 0.98 of a core busy in its busiest second, one in twenty of its timers over 31 ms late: "
-            "run with fewer nodes, slower links or time_scale: 3",
+            HostFacts(cores=2, cores_wanted=2, hub=Pulse(late_p95=0.04, cpu=0.1, busiest=0.2)),
+            "hub starved of CPU: one in twenty of its timers over 40 ms late, and it took 0.1 cores: leave it a core",
         ),
         (
-            HostFacts(cores=2, cores_wanted=1, hub_busy=0.3, hub_lag=0.058),
-            f"{BUSY}, and the hub starved: one in twenty of its timers over 58 ms late",
+            HostFacts(cores=2, cores_wanted=2, hub_priority="no right", hub=Pulse(0.04, 0.1, 0.2)),
+            "hub starved of CPU: one in twenty of its timers over 40 ms late, and it took 0.1 cores: "
+            "no right, or leave it a core",
         ),
-        (HostFacts(cores=2, cores_wanted=1, hub_busy=0.89, hub_lag=0.001), BUSY),
+        (
+            HostFacts(cores=2, cores_wanted=3, time_scale=2.0, hub=Pulse(late_p95=0.04, cpu=0.7, busiest=0.97)),
+            "hub saturated: 0.97 of a core busy in its busiest second, one in twenty of its timers over 40 ms late: "
+            "run with fewer nodes, slower links or time_scale: 4",
+        ),
+        (HostFacts(cores=2, cores_wanted=2, hub=Pulse(late_p95=0.001, cpu=0.2, busiest=0.5)), BUSY),
         (IDLE, BUSY),
     ],
 )
 def test_an_invalid_run_names_the_likely_cause_and_the_remedy(facts: HostFacts, reason: str) -> None:
     verdict = judge([stage(0, 2, 1)], facts)
     assert not verdict.valid
-    assert verdict.summary() == f"INVALID: latency_error 50 % (limit 5 %), compute_overrun 100 % (limit 5 %): {reason}"
+    latency, computing = "latency_error 50 % (limit 5 %)", "compute_overrun 100 % (limit 5 %), timer_overshoot 1 s"
+    if facts.hub is None or reason == BUSY:
+        assert verdict.summary() == f"INVALID: {latency}, {computing} (limit 2 ms): {reason}"
+    else:  # which has nothing to do with computing
+        assert verdict.summary().startswith(f"INVALID: {latency}: {reason}; {computing}")
 
 
 @given(st.floats(2.001, 1e4), st.integers(1, 64), st.floats(1e-3, 1e4))
 def test_the_advised_time_scale_fits_the_host(wanted: float, cores: int, scale: float) -> None:
     facts = HostFacts(cores=cores, cores_wanted=cores * wanted, time_scale=scale)
     reason = judge([stage(0, 2, 1)], facts).checks[0].reason
+    assert reason.startswith("host oversubscribed")
     advised = float(reason.rsplit(" ", 1)[1])
     assert facts.cores_wanted * scale / advised <= cores * (1 + 1e-6)
     assert advised <= 1.11 * scale * wanted
@@ -204,3 +217,50 @@ def test_what_was_done_to_the_nodes_is_the_likeliest_cause() -> None:
     facts = HostFacts(cores=2, cores_wanted=9, disturbances=["a was paused for 3.1 s", "b was paused for 1.0 s"])
     assert judge([stage(0, 2, 1)], facts).checks[0].reason == "a was paused for 3.1 s; b was paused for 1.0 s"
     assert judge([stage(0, 1, 1)], facts).valid
+
+
+def test_a_clock_that_is_proven_to_be_off_on_one_host_is_the_likeliest_cause() -> None:
+    facts = HostFacts(cores=2, cores_wanted=9, clock_error=0.5, clock_worst="b")
+    verdict = judge([stage(0, 2, 1)], facts)
+    assert not named(verdict, "clock_error").ok
+    assert len({check.reason for check in verdict.checks}) == 1
+    assert verdict.checks[0].reason.startswith("the clock of b is 500 ms off the hub's, on one host: ")
+
+
+def test_timers_are_judged_by_the_median_of_what_was_held_back() -> None:
+    late = [stage(start, start + 0.513, start + 0.510) for start in range(3)]
+    on_time = [stage(start, start + 0.51, start + 0.51) for start in range(3, 9)]
+    assert named(judge([*late, *on_time], IDLE), "timer_overshoot").value == 0
+    assert named(judge(late, IDLE), "timer_overshoot").value == pytest.approx(0.003)
+    assert "timer_overshoot" not in names(judge([stage(0, 1, 1, mode="quota")], IDLE))
+
+
+# -- what the hub promised beside what the profiles make
+
+
+def promises(*later: float, jitter: float = 0.0, peer: str = "server") -> list[Promise]:
+    """Messages due at 10 ms by their profiles, and so many seconds later by the hub."""
+    sent = [replace(message(start, start + 0.02, start + 0.01 + by), peer=peer) for start, by in enumerate(later)]
+    return [Promise(span, span.start + 0.01, jitter) for span in sent]
+
+
+def promise_error(promised: list[Promise]) -> Check:
+    return named(judge([message(0, 1, 1)], IDLE, promised=promised), "promise_error")
+
+
+def test_a_hub_that_promises_what_the_profiles_make_is_believed() -> None:
+    assert promise_error(promises(0.0, 0.0, 0.5)).value == 0  # one that came to the hub in another order
+    assert "promise_error" not in names(judge([message(0, 1, 1)], IDLE))
+
+
+@pytest.mark.parametrize(("later", "word"), [(0.008, "slower"), (-0.008, "faster")])
+def test_a_hub_with_other_links_than_the_profiles_is_found_out(later: float, word: str) -> None:
+    check = promise_error([*promises(0.0, 0.0), *promises(*[later] * 3, peer="b")])
+    assert not check.ok
+    assert check.value == pytest.approx(0.008)
+    assert check.reason.startswith(f"from a to b the hub's links are {word} than their profiles: messages are due 8 ms")
+
+
+def test_jitter_explains_as_much_as_chance_does() -> None:
+    assert promise_error(promises(0.008, jitter=0.004)).value == 0
+    assert promise_error(promises(*[0.008] * 100, jitter=0.004)).value == pytest.approx(0.0055, abs=1e-4)

@@ -29,8 +29,8 @@ def test_the_result_keeps_to_the_contract() -> None:
         "disturbances": [],
         "hosts": 1,
         "clock_error": 0.0,
-        "hub_busy": 0.0,
-        "hub_lag": 0.0,
+        "clock_worst": "",
+        "hub": None,
     }
     assert built["verdict"]["valid"] is True
     assert built["verdict"]["checks"][0] == {
@@ -68,7 +68,7 @@ def test_a_failed_check_carries_its_reason() -> None:
     built = result.build([summary("gapsl", late=0.25)], HOST, version="0.1.0", runtime="local", testbed="demo", seed=7)
     assert built["verdict"]["valid"] is False
     failed = [check for check in built["verdict"]["checks"] if not check["ok"]]
-    assert [check["name"] for check in failed] == ["latency_error", "compute_overrun"]
+    assert [check["name"] for check in failed] == ["latency_error", "compute_overrun", "timer_overshoot"]
     assert all(check["reason"] == "gapsl: the host was busy with other work" for check in failed)
 
 

@@ -36,8 +36,8 @@ VALID      75-88 2.95 s                                           2.0 MiB
 psl       81.2 % 2.50 s 748 ms 1.00 s 250 ms 250 ms 252 ms 5.00 s 6.0 MiB
 INVALID    75-88 2.95 s                                           2.0 MiB
 testbed demo, local runtime, time scale 2. INVALID: latency_error 10.1 %
-(limit 5 %), compute_overrun 100 % (limit 5 %): psl: the host was busy
-with other work
+(limit 5 %), compute_overrun 100 % (limit 5 %), timer_overshoot 250 ms
+(limit 2 ms): psl: the host was busy with other work
 Emulated times: a round's median and 95th percentile; what its mean
 consists of, along its critical path; time until the test accuracy (mean
 over clients) reaches the target. Bytes over the clients' links, headers

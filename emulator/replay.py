@@ -1,0 +1,92 @@
+"""What ideal links of the profiles make of messages that were really sent, by sending them once more, at their times.
+
+Whatever carried them, the hub or the kernel, what it made of them is compared with this. Times are emulated seconds.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from emulator.change import DEVICE_CHANGE
+from emulator.network import Arrival, Departure, Network
+from emulator.plan import Plan
+from emulator.profiles import Channel, LinkProfile
+from emulator.timeline import Span
+
+MOST_MESSAGES = 500
+MOST_BYTES = 512 * 2**20
+"""Of a run, from its beginning on, are enough to see what its links are; more would take as long as the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """A message, and what became of it in `replay`."""
+
+    span: Span
+    due: float
+    """When ideal links without jitter deliver it."""
+    jitter: float
+    """Standard deviation of its delay, in seconds."""
+
+
+def replay(
+    messages: Sequence[Span], network: Network, nbytes: Callable[[Span], int] = lambda span: span.bytes
+) -> list[float]:
+    """When `network`, empty so far, delivers each of the `messages`, which are in the order of their sending."""
+    dues: dict[int, float] = {}
+
+    def note(happened: Iterable[Arrival | Departure]) -> None:
+        dues.update({news.token: news.due for news in happened if isinstance(news, Arrival)})
+
+    for number, span in enumerate(messages):
+        note(network.advance(span.start))
+        network.send(span.start, span.node, span.peer, nbytes(span), number)
+    while (moment := network.wakeup()) is not None:
+        note(network.advance(moment))
+    return [dues[number] for number in range(len(messages))]
+
+
+def network_of(plan: Plan, *, still: bool = False) -> Network:
+    """The links of `plan`, as the hub has them at the beginning of a run; `still` ones have no jitter."""
+    network = Network(plan.seed)
+    for node in plan.nodes:
+        network.add(node.name, steady(node.link) if still else node.link)
+    return network
+
+
+def promises(spans: Sequence[Span], plan: Plan) -> list[Promise]:
+    """The first messages on the clock of one run, up to its first live change, and what `plan` promises of them.
+
+    Only of those that the hub promised something of, and that were really sent.
+    """
+    sent = sorted(
+        (span for span in spans if span.is_message and not span.off_clock and span.source == "measured"),
+        key=lambda span: span.start,
+    )
+    changed = min((span.start for span in spans if span.detail and span.stage != DEVICE_CHANGE), default=math.inf)
+    total, first = 0, list[Span]()
+    for span in sent[:MOST_MESSAGES]:
+        total += span.bytes
+        if total > MOST_BYTES or span.start >= changed:
+            break
+        first.append(span)
+    links = {node.name: node.link for node in plan.nodes}
+    return [
+        Promise(span, due, jitter(links, span))
+        for span, due in zip(first, replay(first, network_of(plan, still=True)), strict=True)
+        if span.due is not None and span.end < changed
+    ]
+
+
+def jitter(links: Mapping[str, LinkProfile], span: Span) -> float:
+    """Standard deviation of a message's delay over its two links, in seconds."""
+    return math.hypot(links[span.node].up.jitter, links[span.peer].down.jitter)
+
+
+def steady(link: LinkProfile) -> LinkProfile:
+    """The link without jitter."""
+
+    def still(channel: Channel) -> Channel:
+        return channel.model_copy(update={"jitter": 0.0})
+
+    return link.model_copy(update={"up": still(link.up), "down": still(link.down)})
