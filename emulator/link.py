@@ -15,6 +15,9 @@ from emulator.trace import of_channel
 from emulator.transport import payload, repair_delay
 from emulator.turns import Turns
 
+ROUNDING = 1.0
+"""Bytes that are none: what arithmetic makes of the terabytes that a trace may have carried is far less."""
+
 
 class Transfer:
     """One piece of traffic on one link; `update` and `hold` re-time it while it is in transit."""
@@ -151,7 +154,9 @@ class Link:
         """From when a sender whose message comes this way need not wait: `now`, unless the queue is over its limit."""
         if self._free <= now and not self._turns:
             return now
-        if self.backlog(now) <= self._channel.queue:
+        # Where a trace carries nothing for a while, no later moment makes up for what rounding leaves.
+        most = self._channel.queue if self._trace is None else self._channel.queue + ROUNDING
+        if self.backlog(now) <= most:
             return now
         # Strictly later, or rounding could bring the same moment again for ever.
         return max(self.below(self._channel.queue), math.nextafter(now, math.inf))

@@ -156,6 +156,43 @@ def test_splitting_a_message_changes_nothing(trace: Trace, nbytes: int, pieces: 
     assert_close(last.due, whole.send(0.3, nbytes).due, relative=1e-6)
 
 
+@given(
+    st.lists(traces(), min_size=2, max_size=2),
+    st.lists(
+        st.tuples(st.floats(0, 1), st.sampled_from(["as", "bs", "sa", "sb"]), st.integers(0, 100_000)), min_size=1
+    ),
+    st.sampled_from([1.0, 10_000.0]),
+    st.sampled_from(["fifo", "fair"]),
+)
+@SAME
+def test_every_message_arrives_over_traces_with_gaps_and_short_queues(
+    ways: list[Trace], sent: Any, queue: float, sharing: str
+) -> None:
+    server = link(*(traced(trace, queue=queue, sharing=sharing) for trace in ways))
+    client = link(up=channel(8 * MBIT), down=traced(ways[0], queue=queue))
+    sends = sorted((Send(at, pair[0], pair[1], nbytes) for at, pair, nbytes in sent), key=lambda send: send.at)
+    due = arrivals(network(s=server, a=client, b=client), *sends)
+    assert len(due) == len(sends)
+    for send, there in zip(sends, due, strict=True):
+        trace = ways[1] if send.receiver == "s" else ways[0]
+        assert trace.carried(send.at, there) >= send.nbytes * (1 - 1e-9) - 1e-3
+
+
+@given(st.floats(1e5, 1e7), st.floats(1e5, 1e7), st.floats(0.1, 1.0), st.floats(1, 2), st.integers(0, 1000))
+@SAME
+def test_a_queue_that_is_at_its_limit_just_when_a_gap_begins_has_room(
+    before: float, after: float, gap: float, end: float, laps: int
+) -> None:
+    trace = Trace([0, gap, 1.5], [before, 0, after], 1.5 + end)
+    left = trace.carried(1.5, 1.5 + end / 2)
+    full, now = Link(traced(trace, queue=left)), laps * trace.period
+    full.send(now, trace.carried(0, 1.5) + left)
+    for _ in range(3):
+        now = full.room(now)
+    assert full.room(now) == now
+    assert gap - 1e-3 <= now - laps * trace.period <= 1.5 + 1e-3  # in the gap, as long as it lasts
+
+
 def test_a_network_carries_a_message_over_a_trace_and_a_change_of_it() -> None:
     up = link(up=traced(steps(8, 0, 4), delay=0.1))
     built = network(a=up, b=link(down=channel(100 * MBIT)))
