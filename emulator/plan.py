@@ -9,7 +9,7 @@ from emulator.cost import CostModel
 from emulator.device import check_scale, least_scale, share, shares, slowdown
 from emulator.errors import InputError
 from emulator.network import Network
-from emulator.profiles import Bus, Control, Deadlines, DeviceProfile, Experiment, LinkProfile, Testbed
+from emulator.profiles import Bus, Channel, Control, Deadlines, DeviceProfile, Experiment, LinkProfile, Testbed
 from emulator.scenario import Change, Fault, devices_ever, expand
 from emulator.scenario_order import check
 from emulator.tc import Kernel
@@ -90,6 +90,23 @@ class Plan(BaseModel):
         for node in self.nodes:
             roles.setdefault(node.role, []).append(node.name)
         return roles
+
+    def way(self, sender: str, receiver: str) -> list[tuple[str, Channel]]:
+        """The links that a message crosses, in order (see `ways`): whose and which way, and what each is."""
+        links = {node.name: node.link for node in self.nodes}
+        within = {node.name: self._around(node.segment) for node in self.nodes}
+        out, home = within[sender], within[receiver]
+        ups = [(f"{name} up", self.segments[name].link.up) for name in out if name not in home]
+        downs = [(f"{name} down", self.segments[name].link.down) for name in reversed(home) if name not in out]
+        return [(f"{sender} up", links[sender].up), *ups, *downs, (f"{receiver} down", links[receiver].down)]
+
+    def _around(self, segment: str | None) -> list[str]:
+        """The segment and those that it is in, outwards."""
+        found = []
+        while segment is not None:
+            found.append(segment)
+            segment = self.segments[segment].parent
+        return found
 
     def network(self) -> Network:
         """The links of its nodes and segments, empty."""

@@ -4,7 +4,7 @@ Whatever carried them, the hub or the kernel, what it made of them is compared w
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from emulator.change import DEVICE_CHANGE
@@ -48,10 +48,11 @@ def replay(
 
 def network_of(plan: Plan, *, still: bool = False) -> Network:
     """The links of `plan`, as the hub has them at the beginning of a run; `still` ones have no jitter."""
-    network = Network(plan.seed)
-    for node in plan.nodes:
-        network.add(node.name, steady(node.link) if still else node.link)
-    return network
+    if still:
+        nodes = [node.model_copy(update={"link": steady(node.link)}) for node in plan.nodes]
+        segments = {name: each.model_copy(update={"link": steady(each.link)}) for name, each in plan.segments.items()}
+        plan = plan.model_copy(update={"nodes": nodes, "segments": segments})
+    return plan.network()
 
 
 def promises(spans: Sequence[Span], plan: Plan) -> list[Promise]:
@@ -70,17 +71,16 @@ def promises(spans: Sequence[Span], plan: Plan) -> list[Promise]:
         if total > MOST_BYTES or span.start >= changed:
             break
         first.append(span)
-    links = {node.name: node.link for node in plan.nodes}
     return [
-        Promise(span, due, jitter(links, span))
+        Promise(span, due, jitter(plan, span))
         for span, due in zip(first, replay(first, network_of(plan, still=True)), strict=True)
         if span.due is not None and span.end < changed
     ]
 
 
-def jitter(links: Mapping[str, LinkProfile], span: Span) -> float:
-    """Standard deviation of a message's delay over its two links, in seconds."""
-    return math.hypot(links[span.node].up.jitter, links[span.peer].down.jitter)
+def jitter(plan: Plan, span: Span) -> float:
+    """Standard deviation of a message's delay over the links on its way, in seconds."""
+    return math.hypot(*(channel.jitter for _, channel in plan.way(span.node, span.peer)))
 
 
 def steady(link: LinkProfile) -> LinkProfile:

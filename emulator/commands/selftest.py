@@ -91,7 +91,7 @@ def _experiment(testbed: Testbed, time_scale: str) -> Experiment:
 def _plan(experiment: Experiment, host: Host) -> Plan:
     """The plan with its phases, which depend on the time scale that it finds."""
     plan = make_plan(experiment, host.core_flops, host.cores)
-    found = phases(plan.nodes, plan.scale)
+    found = phases(plan)
     (run,) = plan.runs
     workload = {"conductor": conductor_of(plan.nodes), "phases": found}
     config = {**run.config, "rounds": len(found), "workload": workload}

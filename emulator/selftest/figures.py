@@ -8,7 +8,7 @@ compared with the profiles' own figures as well, which owe nothing to that model
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from emulator.plan import Plan
 from emulator.replay import network_of, replay
 from emulator.selftest import jitter
 from emulator.selftest.program import ALONE, DELAY, MEMORY_IN_FORCE, MEMORY_REFUSED, SPIN, TICK, TOGETHER
-from emulator.selftest.ways import Way, entitled, jain, left, ways_of
+from emulator.selftest.ways import Hop, Way, entitled, jain, ways_of
 from emulator.timeline import Metric, Span
 from emulator.verdict import Limits, Unit
 
@@ -63,6 +63,11 @@ class Sent:
         """What it took, less what jitter added."""
         return self.span.duration - (self.due - self.still)
 
+    @property
+    def ideal(self) -> float:
+        """What it should take, jitter left out, by the links' model."""
+        return self.still - self.span.start
+
 
 def sent(spans: Iterable[Span], plan: Plan) -> list[Sent]:
     """All messages on the clock, in the order of their sending."""
@@ -84,7 +89,7 @@ def sent(spans: Iterable[Span], plan: Plan) -> list[Sent]:
 
 def of_links(messages: Sequence[Sent], plan: Plan, limits: Limits) -> list[Figure]:
     """Rate, delay, jitter, loss and promises of each way, and lateness and fairness while all are sending."""
-    ways = ways_of(plan.nodes)
+    ways = ways_of(plan)
     on_way: defaultdict[tuple[str, str], list[Sent]] = defaultdict(list)
     for message in messages:
         on_way[message.span.node, message.span.peer].append(message)
@@ -117,18 +122,20 @@ def _promise(way: Way, alone: Sequence[Sent], limits: Limits) -> Figure:
 def _rate(way: Way, alone: Sequence[Sent], limits: Limits) -> list[Figure]:
     """By what the largest message took longer than the smallest, which is free of whatever both of them take."""
     largest, smallest = (pick(message.span.bytes for message in alone) for pick in (max, min))
-    took = {
-        nbytes: statistics.median(message.delay for message in alone if message.span.bytes == nbytes)
-        for nbytes in (largest, smallest)
-    }
-    seconds = took[largest] - took[smallest]
+    seconds = _beyond(alone, largest, smallest, lambda message: message.delay)
     achieved = (largest - smallest) * 8 / seconds if seconds > 0 else None
-    if math.isinf(way.rate):
+    if math.isinf(way.goodput):
         return [Figure("rate_error", way.name, math.inf, achieved, "bit/s", note="unlimited: not checked")]
     if largest == smallest or achieved is None:
         return [Figure("rate_error", way.name, way.rate, None, "bit/s", note="too slow for a larger message")]
     # A message may be as late as any, whatever it takes; the longer it takes, the less that is of its rate.
     limit = limits.rate_error + limits.delivery_lateness / seconds
+    if way.traced:
+        configured = (largest - smallest) * 8 / _beyond(alone, largest, smallest, lambda message: message.ideal)
+        note = "follows a trace: its rate at the time"
+        return [
+            Figure("rate_error", way.name, configured, achieved, "bit/s", achieved / configured - 1, limit, note=note)
+        ]
     rate = Figure("rate_error", way.name, way.rate, achieved, "bit/s", achieved / way.goodput - 1, limit)
     if way.goodput == way.rate:
         return [rate]
@@ -136,10 +143,17 @@ def _rate(way: Way, alone: Sequence[Sent], limits: Limits) -> list[Figure]:
     return [rate, Figure("loss_effect", way.name, expected, kept, "share", kept / expected - 1, limit)]
 
 
+def _beyond(alone: Sequence[Sent], largest: int, smallest: int, seconds: Callable[[Sent], float]) -> float:
+    """How much longer messages of `largest` bytes take than those of `smallest`: their medians."""
+    medians = [statistics.median(seconds(m) for m in alone if m.span.bytes == size) for size in (largest, smallest)]
+    return medians[0] - medians[1]
+
+
 def _delay(way: Way, alone: Sequence[Sent], limits: Limits) -> Figure:
     nbytes = min(message.span.bytes for message in alone)
-    configured = way.delay + nbytes * 8 / way.goodput
-    achieved = statistics.median(message.delay for message in alone if message.span.bytes == nbytes)
+    small = [message for message in alone if message.span.bytes == nbytes]
+    configured = statistics.median(m.ideal for m in small) if way.traced else way.delay + nbytes * 8 / way.goodput
+    achieved = statistics.median(message.delay for message in small)
     error = achieved - configured
     return Figure("delay_error", way.name, configured, achieved, "s", error, limits.delivery_lateness, "s")
 
@@ -154,7 +168,8 @@ def _jitter(way: Way, to_and_fro: Sequence[Sent], limits: Limits, scale: float) 
     to_and_fro = by_lateness[: max(2, len(by_lateness) * 19 // 20)]
     added = statistics.median(message.span.end - message.due for message in to_and_fro)
     bits = to_and_fro[0].span.bytes * 8
-    delays = [message.span.duration - bits / way.goodput - added for message in to_and_fro]
+    sending = [message.ideal - way.delay if way.traced else bits / way.goodput for message in to_and_fro]
+    delays = [message.span.duration - own - added for message, own in zip(to_and_fro, sending, strict=True)]
     mean, sd = jitter.mean_and_sd(way.normals)
     count = len(delays)
     measured = statistics.stdev(delays)
@@ -190,27 +205,35 @@ def _fairness(ways: Sequence[Way], on_way: Mapping[tuple[str, str], Sequence[Sen
     if len(busy) < 2:
         return []
     users: defaultdict[str, int] = defaultdict(int)
-    channels = {}
+    hops: dict[str, Hop] = {}
     for way, _ in busy.values():
-        for name, channel in way.hops:
-            users[name] += 1
-            channels[name] = channel
-    shared = max(users, key=lambda name: users[name])
+        for hop in way.hops:
+            users[hop.name] += 1
+            hops[hop.name] = hop
+    # The tightest of those that most share: the server's own, or a segment's.
+    shared = min(users, key=lambda name: (-users[name], hops[name].goodput))
     rates = entitled(way for way, _ in busy.values())
     got: dict[str, float] = {}
     for name, (way, own) in busy.items():
-        seconds = max(m.span.end for m in own) - min(m.span.start for m in own) - way.delay
-        got[name] = math.fsum(m.span.bytes for m in own) * 8 / max(seconds, 1e-9)
+        got[name] = _throughput(way, own, lambda message: message.span.end)
+        if way.traced:
+            rates[name] = _throughput(way, own, lambda message: message.due)
     wanted = math.fsum(rates.values())
     index = jain(got[name] / rates[name] for name in got)
-    tight = wanted >= 0.999 * left(channels[shared])
+    tight = wanted >= 0.999 * hops[shared].goodput
     total = _of_all(busy) if tight else math.fsum(got.values())
-    how = "shared fairly" if channels[shared].sharing == "fair" else "first come, first served"
+    how = "shared fairly" if hops[shared].channel.sharing == "fair" else "first come, first served"
     note = f"{len(busy)} senders, {how}" + ("" if tight else ", wide enough for all")
     return [
         Figure("together_rate", shared, wanted, total, "bit/s", note=note),
         Figure("unfairness", shared, 1.0, index, "", index - 1, limits.unfairness, note=note),
     ]
+
+
+def _throughput(way: Way, own: Sequence[Sent], end: Callable[[Sent], float]) -> float:
+    """Bit/s of messages sent one after the other."""
+    seconds = max(end(message) for message in own) - min(message.span.start for message in own) - way.delay
+    return math.fsum(message.span.bytes for message in own) * 8 / max(seconds, 1e-9)
 
 
 def _of_all(busy: Mapping[str, tuple[Way, list[Sent]]]) -> float:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emulator.plan import NodePlan
+from emulator.plan import NodePlan, Plan
 from emulator.selftest.ways import Way, conductor_of, entitled, ways_of
 
 SIZES = [64 * 4**step for step in range(10)]
@@ -42,9 +42,10 @@ MOST_ALONE = 16
 """Of more nodes than these, one of each kind of link and of device is tested alone; all are tested at once."""
 
 
-def phases(nodes: Sequence[NodePlan], scale: float) -> list[dict[str, Any]]:
-    """The phases on a testbed of `nodes`, of which a second takes `scale` seconds of the host."""
-    conductor, ways = conductor_of(nodes), ways_of(nodes)
+def phases(plan: Plan) -> list[dict[str, Any]]:
+    """The phases on the testbed of `plan`."""
+    nodes, scale = plan.nodes, plan.scale
+    conductor, ways = conductor_of(nodes), ways_of(plan)
     found: list[dict[str, Any]] = []
     up = {way.client: way for way in ways if way.sender == way.client}
     down = {way.client: way for way in ways if way.receiver == way.client}
@@ -116,5 +117,7 @@ def _of_each_kind(nodes: Sequence[NodePlan]) -> list[str]:
     """The nodes that are tested alone."""
     if len(nodes) <= MOST_ALONE:
         return [node.name for node in nodes]
-    kinds: Mapping[Any, str] = {(node.role, node.link, node.device): node.name for node in reversed(nodes)}
+    kinds: Mapping[Any, str] = {
+        (node.role, node.link, node.segment, node.device): node.name for node in reversed(nodes)
+    }
     return [node.name for node in nodes if node.name in kinds.values()]

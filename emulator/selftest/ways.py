@@ -1,13 +1,40 @@
 """The ways that messages of the self-test take, and what the profiles alone say of each: a closed form of its own, so
-that a fault of the links' model shows beside it. Rates in bit/s, times in seconds."""
+that a fault of the links' model shows beside it. Rates in bit/s, times in seconds.
+
+A rate that follows a trace has no closed form: of such a way the mean is known, and the rest is the model's.
+"""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from emulator.plan import SERVER_ROLES, NodePlan
+from emulator.link import Link
+from emulator.plan import SERVER_ROLES, NodePlan, Plan
 from emulator.profiles import Channel
-from emulator.transport import goodput, repair_delay
+from emulator.trace import of_channel
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One direction of a link on a way."""
+
+    name: str
+    channel: Channel
+    rate: float
+    """By the profile; of a trace its mean."""
+    goodput: float
+    """What loss leaves of it, by the formula of `transport`."""
+    delay: float
+    """Repairs of losses included, jitter not."""
+    traced: bool
+
+    @classmethod
+    def of(cls, name: str, channel: Channel) -> "Hop":
+        trace, link = of_channel(channel), Link(channel)
+        if link.rate == channel.rate:  # without loss and trace, it is as simple as that
+            return cls(name, channel, channel.rate, channel.rate, channel.delay, traced=False)
+        rate = channel.rate if trace is None else trace.mean
+        return cls(name, channel, rate, link.rate, link.latency, traced=trace is not None)
 
 
 @dataclass(frozen=True)
@@ -18,8 +45,7 @@ class Way:
     receiver: str
     client: str
     """The one of the two that is not the conductor."""
-    hops: tuple[tuple[str, Channel], ...]
-    """The name of each link's direction, and what it is."""
+    hops: tuple[Hop, ...]
 
     @property
     def name(self) -> str:
@@ -28,27 +54,27 @@ class Way:
     @property
     def rate(self) -> float:
         """That of the narrowest link."""
-        return min(channel.rate for _, channel in self.hops)
+        return min(hop.rate for hop in self.hops)
 
     @property
     def goodput(self) -> float:
-        """What loss leaves of it, by the formula of `transport`."""
-        return min(left(channel) for _, channel in self.hops)
+        """What loss leaves of it."""
+        return min(hop.goodput for hop in self.hops)
 
     @property
     def delay(self) -> float:
-        """One way, repairs of losses included, jitter not."""
-        return math.fsum(channel.delay + repair_delay(channel.delay, channel.loss) for _, channel in self.hops)
+        """One way, jitter left out."""
+        return math.fsum(hop.delay for hop in self.hops)
+
+    @property
+    def traced(self) -> bool:
+        """Whether a rate on the way follows a trace."""
+        return any(hop.traced for hop in self.hops)
 
     @property
     def normals(self) -> list[tuple[float, float]]:
         """Mean and standard deviation of each link's delay, which is a normal one, clipped at 0."""
-        return [(channel.delay + repair_delay(channel.delay, channel.loss), channel.jitter) for _, channel in self.hops]
-
-
-def left(channel: Channel) -> float:
-    """What loss leaves of a channel's rate."""
-    return goodput(channel.rate, channel.delay, channel.loss)
+        return [(hop.delay, hop.channel.jitter) for hop in self.hops]
 
 
 def conductor_of(nodes: Sequence[NodePlan]) -> str:
@@ -56,19 +82,15 @@ def conductor_of(nodes: Sequence[NodePlan]) -> str:
     return next((node.name for node in nodes if node.role in SERVER_ROLES), nodes[0].name)
 
 
-def ways_of(nodes: Sequence[NodePlan]) -> list[Way]:
+def ways_of(plan: Plan) -> list[Way]:
     """Each other node's way to the conductor, and back."""
-    conductor = next(node for node in nodes if node.name == conductor_of(nodes))
-    found: list[Way] = []
-    for node in nodes:
-        if node is not conductor:
-            found += [_way(node, conductor, node.name), _way(conductor, node, node.name)]
-    return found
-
-
-def _way(sender: NodePlan, receiver: NodePlan, client: str) -> Way:
-    hops = ((f"{sender.name} up", sender.link.up), (f"{receiver.name} down", receiver.link.down))
-    return Way(sender.name, receiver.name, client, hops)
+    conductor = conductor_of(plan.nodes)
+    return [
+        Way(sender, receiver, node.name, tuple(Hop.of(*hop) for hop in plan.way(sender, receiver)))
+        for node in plan.nodes
+        if node.name != conductor
+        for sender, receiver in ((node.name, conductor), (conductor, node.name))
+    ]
 
 
 def entitled(ways: Iterable[Way]) -> dict[str, float]:
@@ -78,17 +100,17 @@ def entitled(ways: Iterable[Way]) -> dict[str, float]:
     served in proportion to what comes, a fair link as much as any other that wants as much (max-min fairness).
     """
     users: dict[str, list[Way]] = {}
-    channels: dict[str, Channel] = {}
+    hops: dict[str, Hop] = {}
     for way in ways:
-        for name, channel in way.hops:
-            users.setdefault(name, []).append(way)
-            channels[name] = channel
+        for hop in way.hops:
+            users.setdefault(hop.name, []).append(way)
+            hops[hop.name] = hop
     rates = {way.name: math.inf for own in users.values() for way in own}
     for link in sorted(users, key=lambda link: len(users[link])):  # each one's own first, then what ever more share
-        capacity = left(channels[link])
+        capacity = hops[link].goodput
         wanted = {way.name: min(rates[way.name], capacity) for way in users[link]}
         if math.fsum(wanted.values()) > capacity:
-            wanted = _max_min(wanted, capacity) if channels[link].sharing == "fair" else _scaled(wanted, capacity)
+            wanted = _max_min(wanted, capacity) if hops[link].channel.sharing == "fair" else _scaled(wanted, capacity)
         rates |= wanted
     return rates
 

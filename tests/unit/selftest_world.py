@@ -36,8 +36,12 @@ def plan(*clients: Mapping[str, Any], server: Mapping[str, Any] | None = None, s
     testbed = resolve_testbed(Testbed.model_validate({"name": "test", "nodes": nodes}))
     programs = {node.role: "emulator.selftest:node" for node in testbed.nodes}
     experiment = Experiment(name="selftest", testbed=testbed, programs=programs, time_scale=scale)
-    made = make_plan(experiment, CORE, 2, virtual=True)
-    found = phases(made.nodes, made.scale)
+    return with_phases(make_plan(experiment, CORE, 2, virtual=True))
+
+
+def with_phases(made: Plan) -> Plan:
+    """The plan with what the self-test sends and computes on it."""
+    found = phases(made)
     workload = {"conductor": conductor_of(made.nodes), "phases": found}
     config = {**made.runs[0].config, "rounds": len(found), "workload": workload}
     return made.model_copy(update={"runs": [made.runs[0].model_copy(update={"config": config})]})

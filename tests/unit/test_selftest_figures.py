@@ -6,13 +6,14 @@ from functools import cache
 import pytest
 
 from emulator.causes import HostFacts
-from emulator.plan import Plan
+from emulator.plan import Plan, SegmentPlan
+from emulator.profiles import LinkProfile
 from emulator.runtime.watch import Clock
 from emulator.selftest.figures import Figure
 from emulator.selftest.judgement import judged, of_clocks
 from emulator.verdict import DEFAULT_LIMITS, Check
 from tests.tolerance import assert_close
-from tests.unit.selftest_world import channel, figures, link, plan
+from tests.unit.selftest_world import channel, figures, link, plan, with_phases
 
 IDLE = HostFacts(cores=2, cores_wanted=1.0)
 UNEVEN = (
@@ -184,3 +185,43 @@ def test_memory_that_is_not_limited_is_found_out() -> None:
     (check,) = judged([given], IDLE).checks
     assert not check.ok
     assert check.reason.startswith("a: its memory is not limited to its device's (more given)")
+
+
+# -- links that are shared in turn, and segments
+
+
+def test_a_link_that_is_shared_fairly_gives_all_alike() -> None:
+    narrow = link(channel("10 Mbit/s", "1 ms", sharing="fair"))
+    found = figures(plan(*[link(channel("20 Mbit/s", "1 ms"))] * 4, link(channel("1 Mbit/s")), server=narrow))
+    figure = found["unfairness", "server down"]
+    assert "shared fairly" in figure.note
+    assert figure.achieved is not None
+    assert figure.achieved >= 0.99
+    assert figure.ok
+
+
+def in_cell(made: Plan, rate: str, sharing: str = "fair") -> Plan:
+    """The plan with all clients in one segment."""
+    profile = LinkProfile.model_validate(link(channel(rate, "2 ms", sharing=sharing)))
+    nodes = [n if n.name == "server" else n.model_copy(update={"segment": "cell"}) for n in made.nodes]
+    return with_phases(made.model_copy(update={"nodes": nodes, "segments": {"cell": SegmentPlan(link=profile)}}))
+
+
+def test_a_segments_link_is_on_the_way_of_all_that_are_in_it() -> None:
+    made = in_cell(plan(*[link(channel("20 Mbit/s"))] * 4), "10 Mbit/s")
+    found = figures(made)
+    for of, error in {**errors(found, "rate_error"), **errors(found, "delay_error")}.items():
+        assert_close(error, 0.0, absolute=1e-6, what=of)
+    assert found["rate_error", "c1 up"].configured == 10e6
+    assert found["unfairness", "cell up"].ok
+    assert found["together_rate", "cell up"].achieved == pytest.approx(10e6, rel=0.02)
+
+
+def test_a_hub_without_the_segments_link_is_found_out() -> None:
+    made = in_cell(plan(*[link(channel("20 Mbit/s"))] * 2), "10 Mbit/s")
+    found = figures(
+        made,
+        made.model_copy(update={"segments": {}, "nodes": [n.model_copy(update={"segment": None}) for n in made.nodes]}),
+    )
+    assert found["rate_error", "c1 up"].error == pytest.approx(1.0, abs=1e-6)
+    assert "faster than their profiles" in checks(found)["promise_error"].reason

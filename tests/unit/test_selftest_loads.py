@@ -15,7 +15,7 @@ rates = st.floats(1e3, 1e10)
 
 def ways(*clients: dict[str, object], server: dict[str, object] | None = None, up: bool = True) -> list[Way]:
     made = plan(*clients, server=server)
-    return [way for way in ways_of(made.nodes) if (way.sender == way.client) is up]
+    return [way for way in ways_of(made) if (way.sender == way.client) is up]
 
 
 def client(rate: float) -> dict[str, object]:
@@ -45,7 +45,7 @@ def test_no_message_is_a_large_part_of_a_devices_memory() -> None:
 
 def test_a_quick_way_has_as_many_messages_as_are_worth_it_and_a_slow_one_enough() -> None:
     def count(delay: str) -> int:
-        made = ways_of(plan(link(channel(delay=delay))).nodes)
+        made = ways_of(plan(link(channel(delay=delay))))
         return to_and_fro(made[0], made[1], 10.0)
 
     assert (count("0.1 ms"), count("2 s")) == (loads.DELAYS[1], loads.DELAYS[0])
