@@ -169,8 +169,8 @@ def resolve_testbed(
                 raise InputError(f"{place('name')}: two nodes are named '{name}': names must differ")
             taken.add(name)
             try:
-                spread_link = spread_out(link, place=len(nodes))
-                nodes.append(NodeSpec(role=spec.role, name=name, device=device, link=spread_link, segment=spec.segment))
+                own = spread_out(link, place=len(nodes))
+                nodes.append(NodeSpec(role=spec.role, name=name, device=device, link=own, segment=spec.segment))
             except ValidationError as error:
                 # What is refused in a file is refused in a name made of the role: a reserved one, or one too long.
                 reason = error.errors()[0]["msg"].removeprefix("Value error, ")
@@ -207,7 +207,8 @@ def _segments(
         for each in reversed(outwards):
             if each not in found:
                 link = _resolved(LinkProfile, segments[each].link, beside, partial(place, "segments", each, "link"))
-                found[each] = segments[each].model_copy(update={"link": link})
+                own = spread_out(link, place=len(nodes) + len(found))  # the places after the nodes'
+                found[each] = segments[each].model_copy(update={"link": own})
     return found
 
 
@@ -313,6 +314,12 @@ def _in_full(scenario: Sequence[Happening], beside: Path | None) -> list[Happeni
     found = []
     for place, entry in enumerate(scenario):
         update: dict[str, Any] = {}
+        if entry.trace is not None:
+            update["trace"] = {
+                way: _trace_in(trace, way, beside, [place, "trace"]) for way, trace in entry.trace.items()
+            }
+        if isinstance(entry.link, dict):
+            update["link"] = _with_traces_in(entry.link, beside, [place, "link"])
         for key, model in kinds.items():
             reference = getattr(entry, key)
             if isinstance(reference, str):
@@ -320,25 +327,25 @@ def _in_full(scenario: Sequence[Happening], beside: Path | None) -> list[Happeni
                     update[key] = load(model, reference, beside).model_dump(mode="json", exclude_none=True)
                 except InputError as error:
                     raise Fault([place, key], str(error)) from None
-            elif key == "link" and reference is not None:
-                update[key] = _traces_in_full(reference, [place, key], beside)
-        if entry.trace is not None:
-            ways = {way: {"trace": trace} for way, trace in entry.trace.items()}
-            filled = _traces_in_full(ways, [place, "trace"], beside)
-            update["trace"] = {way: figures["trace"] for way, figures in filled.items()}
         found.append(entry.model_copy(update=update))
     return found
 
 
-def _traces_in_full(figures: Mapping[str, Any], location: Location, beside: Path | None) -> dict[str, Any]:
-    """Some `figures` of a link, in the words of a file, with the traces that they name."""
-    found = dict(figures)
+def _with_traces_in(words: Mapping[str, Any], beside: Path | None, at: Location) -> dict[str, Any]:
+    """The `words` of a link, or of some figures of one, with their traces in full."""
+    found = dict(words)
     for way in DIRECTIONS:
-        channel = found.get(way)
+        channel = words.get(way)
         if isinstance(channel, dict) and isinstance(channel.get("trace"), str):
-            try:
-                trace = load_trace(channel["trace"], way, beside)
-            except InputError as error:
-                raise Fault([*location, way], str(error)) from None
-            found[way] = {**channel, "trace": trace.model_dump(mode="json")}
+            found[way] = {**channel, "trace": _trace_in(channel["trace"], way, beside, [*at, way, "trace"])}
     return found
+
+
+def _trace_in(trace: Any, way: str, beside: Path | None, at: Location) -> Any:
+    """One direction of a trace that a scenario speaks of at the location `at`, in full."""
+    if not isinstance(trace, str):
+        return trace
+    try:
+        return load_trace(trace, way, beside).model_dump(mode="json")
+    except InputError as error:
+        raise Fault(at, str(error)) from None

@@ -18,6 +18,7 @@ from emulator.happening import Factors, Happening
 from emulator.profiles import (
     DIRECTIONS,
     SPREAD,
+    Channel,
     DeviceProfile,
     Experiment,
     LinkProfile,
@@ -116,7 +117,6 @@ class _Cast:
         assert isinstance(experiment.testbed, Testbed)
         self._rounds = experiment.rounds
         self._nodes: dict[str, NodeSpec] = {str(node.name): node for node in experiment.testbed.nodes}
-        self._places = {name: place for place, name in enumerate(self._nodes)}
         segments = experiment.testbed.segments
         self._segments = {name: one.link for name, one in segments.items() if isinstance(one.link, LinkProfile)}
 
@@ -163,6 +163,8 @@ class _Cast:
         assert isinstance(spec.device, DeviceProfile)
         own = {**when, "node": name}
         if (of_link := self._of_link(place, entry, name, spec.link)) is not None:
+            if "link" in of_link:
+                of_link["link"] = _spread_out(of_link["link"], list(self._nodes).index(name))
             yield Change(**own, **of_link)
         elif entry.device is not None:
             _fits(spec.device, entry.device, [place, "device"])
@@ -198,32 +200,23 @@ class _Cast:
             raise Fault([place, "segment"], "a segment has a link and nothing else: name its nodes")
         return Change(**when, segment=name, **of_link)
 
-    def _of_link(self, place: int, entry: Happening, whose: str, link: LinkProfile) -> dict[str, Any] | None:
+    @staticmethod
+    def _of_link(place: int, entry: Happening, whose: str, link: LinkProfile) -> dict[str, Any] | None:
         """What an entry says of `link`; None: nothing."""
         if entry.link is not None:
             _fits(link, entry.link, [place, "link"])
-            return {"key": "link", "link": self._spread_out(entry.link, whose)}
+            return {"key": "link", "link": entry.link}
         if entry.trace is not None:
             figures = {way: {"trace": trace} for way, trace in entry.trace.items()}
             _fits(link, figures, [place, "trace"])
-            return {"key": "trace", "link": self._spread_out(figures, whose)}
+            return {"key": "trace", "link": figures}
         if entry.scale is not None:
-            for way in ("up", "down"):
-                channel = getattr(link, way)
+            for way in DIRECTIONS:
+                channel: Channel = getattr(link, way)
                 if getattr(entry.scale, way) is not None and math.isinf(channel.rate) and channel.trace is None:
                     raise Fault([place, "scale"], f"{whose}'s {way} link is unlimited: no share of that is a rate")
             return {"key": "scale", "scale": entry.scale}
         return None
-
-    def _spread_out(self, words: dict[str, Any], whose: str) -> dict[str, Any]:
-        """`words` of a link, with where in its traces it begins: as in the testbed, each node at another place."""
-        found = dict(words)
-        for way in DIRECTIONS:
-            channel = found.get(way)
-            if isinstance(channel, dict) and channel.get("trace") and channel.get("offset", SPREAD) == SPREAD:
-                period = TraceProfile.model_validate(channel["trace"]).model.period
-                found[way] = {**channel, "offset": exact(spread(self._places.get(whose, 0), period), TIME)}
-        return found
 
     def _partition(self, place: int, entry: Happening, when: dict[str, Any]) -> Iterator[Change]:
         if entry.heal:
@@ -271,6 +264,17 @@ def largest(devices: Mapping[str, DeviceProfile], changes: Iterable[Change]) -> 
 def is_whole(words: dict[str, Any]) -> bool:
     """Whether they are a profile, and not some figures of one."""
     return WHOLE in words
+
+
+def _spread_out(words: dict[str, Any], place: int) -> dict[str, Any]:
+    """The `words` of a link for the node at `place` of its testbed: where in its traces it begins (see `trace`)."""
+    found = dict(words)
+    for way in DIRECTIONS:
+        channel = words.get(way)
+        if isinstance(channel, dict) and channel.get("trace") is not None and channel.get("offset", SPREAD) == SPREAD:
+            period = TraceProfile.model_validate(channel["trace"]).model.period
+            found[way] = {**channel, "offset": exact(spread(place, period), TIME)}
+    return found
 
 
 def _fits(profile: LinkProfile | DeviceProfile, words: dict[str, Any], location: Sequence[str | int]) -> None:

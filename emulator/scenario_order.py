@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from emulator.profiles import Channel, Experiment
+from emulator.profiles import DIRECTIONS, Channel, Experiment
 from emulator.scenario import Change, Fault, is_whole
 
 SAME = 9
@@ -69,7 +69,7 @@ def _figures(change: Change) -> Iterator[str]:
     elif change.groups is not None:
         yield "partition"
     elif change.scale is not None:
-        yield from (f"{way}.rate" for way in ("up", "down") if getattr(change.scale, way) is not None)
+        yield from (f"{way}.rate" for way in DIRECTIONS if getattr(change.scale, way) is not None)
     elif change.slow is not None:
         yield "training"
     elif change.restores_device or (change.device is not None and is_whole(change.device)):
@@ -77,10 +77,11 @@ def _figures(change: Change) -> Iterator[str]:
     elif change.device is not None:
         yield from change.device
     elif change.restores_link or (change.link is not None and is_whole(change.link)):
-        yield from (f"{way}.{figure}" for way in ("up", "down") for figure in Channel.model_fields)
+        yield from (f"{way}.{figure}" for way in DIRECTIONS for figure in Channel.model_fields)
     else:
         for way, figures in (change.link or {}).items():
-            yield from (f"{way}.{figure}" for figure in figures) if isinstance(figures, dict) else (way,)
+            # A trace takes the place of a rate, and a rate that of a trace.
+            yield from {f"{way}.{'rate' if one in ('trace', 'offset') else one}" for one in figures}
 
 
 def _check_one_clock(what: str, changes: Sequence[Change]) -> None:

@@ -5,33 +5,19 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator import link as links
 from emulator.link import Link
-from emulator.profiles import Channel
+from emulator.profiles import Channel, TraceProfile
 from emulator.trace import Trace
 from emulator.transport import goodput
 from tests.tolerance import assert_close
 from tests.unit.network_world import MB, MBIT, Send, Update, arrivals, channel, link, network
 
-SAME = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-class Traced(Channel):
-    """A channel that follows this trace, whatever a file would have to say for that."""
-
-    of_test: Any = None
-
-
-@pytest.fixture(autouse=True)
-def _followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "of_channel", lambda channel: getattr(channel, "of_test", None))
-
 
 def traced(trace: Trace, rate: float = float("inf"), **others: Any) -> Channel:
-    return Traced.model_construct(rate=rate, of_test=trace, **others)
+    return Channel.model_construct(rate=rate, trace=TraceProfile.of("test", trace), **others)
 
 
 def steps(*rates: float, each: float = 1.0) -> Trace:
@@ -113,7 +99,6 @@ def test_a_constant_rate_that_becomes_a_trace_follows_it_from_then_on() -> None:
 
 
 @given(traces(), messages, st.floats(0, 0.2))
-@SAME
 def test_a_busy_link_carries_exactly_what_the_trace_does(trace: Trace, sent: Any, delay: float) -> None:
     link, now, busy_since, carried = Link(traced(trace, delay=delay)), 0.0, 0.0, 0
     free = 0.0
@@ -128,7 +113,6 @@ def test_a_busy_link_carries_exactly_what_the_trace_does(trace: Trace, sent: Any
 
 
 @given(traces(), messages, st.lists(st.floats(0, 20), max_size=4))
-@SAME
 def test_never_more_than_the_trace_in_any_window_and_in_order(trace: Trace, sent: Any, looks: Sequence[float]) -> None:
     link, now, transfers = Link(traced(trace)), 0.0, []
     steps = [(time, None) for time in looks]
@@ -149,48 +133,10 @@ def test_never_more_than_the_trace_in_any_window_and_in_order(trace: Trace, sent
 
 
 @given(traces(), st.integers(1, MB), st.integers(2, 9))
-@SAME
 def test_splitting_a_message_changes_nothing(trace: Trace, nbytes: int, pieces: int) -> None:
     whole, parts = Link(traced(trace)), Link(traced(trace))
     last = [parts.send(0.3, nbytes / pieces) for _ in range(pieces)][-1]
     assert_close(last.due, whole.send(0.3, nbytes).due, relative=1e-6)
-
-
-@given(
-    st.lists(traces(), min_size=2, max_size=2),
-    st.lists(
-        st.tuples(st.floats(0, 1), st.sampled_from(["as", "bs", "sa", "sb"]), st.integers(0, 100_000)), min_size=1
-    ),
-    st.sampled_from([1.0, 10_000.0]),
-    st.sampled_from(["fifo", "fair"]),
-)
-@SAME
-def test_every_message_arrives_over_traces_with_gaps_and_short_queues(
-    ways: list[Trace], sent: Any, queue: float, sharing: str
-) -> None:
-    server = link(*(traced(trace, queue=queue, sharing=sharing) for trace in ways))
-    client = link(up=channel(8 * MBIT), down=traced(ways[0], queue=queue))
-    sends = sorted((Send(at, pair[0], pair[1], nbytes) for at, pair, nbytes in sent), key=lambda send: send.at)
-    due = arrivals(network(s=server, a=client, b=client), *sends)
-    assert len(due) == len(sends)
-    for send, there in zip(sends, due, strict=True):
-        trace = ways[1] if send.receiver == "s" else ways[0]
-        assert trace.carried(send.at, there) >= send.nbytes * (1 - 1e-9) - 1e-3
-
-
-@given(st.floats(1e5, 1e7), st.floats(1e5, 1e7), st.floats(0.1, 1.0), st.floats(1, 2), st.integers(0, 1000))
-@SAME
-def test_a_queue_that_is_at_its_limit_just_when_a_gap_begins_has_room(
-    before: float, after: float, gap: float, end: float, laps: int
-) -> None:
-    trace = Trace([0, gap, 1.5], [before, 0, after], 1.5 + end)
-    left = trace.carried(1.5, 1.5 + end / 2)
-    full, now = Link(traced(trace, queue=left)), laps * trace.period
-    full.send(now, trace.carried(0, 1.5) + left)
-    for _ in range(3):
-        now = full.room(now)
-    assert full.room(now) == now
-    assert gap - 1e-3 <= now - laps * trace.period <= 1.5 + 1e-3  # in the gap, as long as it lasts
 
 
 def test_a_network_carries_a_message_over_a_trace_and_a_change_of_it() -> None:
