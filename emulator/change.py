@@ -6,7 +6,7 @@ Whoever orders it: a user, at once (see `control`), or a scenario (see `scenario
 from collections.abc import Mapping
 from typing import Any
 
-from emulator import trace
+from emulator import rate
 from emulator.device import slowdown
 from emulator.errors import InputError
 from emulator.figures import checked
@@ -95,7 +95,7 @@ def told(node: str, change: Mapping[str, Any]) -> list[str]:
 
 def _channel(before: Channel, after: Channel) -> str:
     """The figures of `after` that say something; its queue only where that has changed."""
-    said = [trace.said(after, DIGITS)]
+    said = [rate.said(after, DIGITS)]
     if isinstance(after.trace, TraceProfile) and after.offset != SPREAD:
         said += [f"offset {show(float(after.offset), TIME, DIGITS)}"]
     for name, value, dimension in (("delay", after.delay, TIME), ("jitter", after.jitter, TIME)):

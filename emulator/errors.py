@@ -1,7 +1,9 @@
 """What may go wrong, the exit status each kind of failure has, and how a wrong word is put right."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class EdgebedError(Exception):
@@ -39,3 +41,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if near:
         return f": did you mean '{near[0]}'?"
     return f": choose one of {', '.join(words)}" if words else ""
+
+
+@contextmanager
+def refusals(verb: str, path: Path) -> Iterator[None]:
+    """Turn what the file system refuses into one line for the user."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot {verb} {path}: {error.strerror or error}") from error

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from emulator import timeline
 from emulator.critical_path import OVERHEAD, Step, breakdown, critical_path
 from emulator.profiles import LinkProfile
+from emulator.rate import mean_rate
 from emulator.timeline import FOR_OTHERS, WAIT, Span
-from emulator.trace import mean_rate
 from emulator.transport import payload
 
 NOTHING = "nothing"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from emulator.profiles import Channel
-from emulator.trace import of_channel
+from emulator.rate import of_channel
 from emulator.transport import payload, repair_delay
 from emulator.turns import Turns
 

@@ -31,6 +31,18 @@ class Estimate:
         return self.error + self.drift * abs(now - self.at)
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How a node's clock stood to the hub's. Seconds of the host."""
+
+    error: float
+    """By which the node's times may have been off."""
+    offset: float | None = None
+    """By which the hub's was found to be ahead; None: never measured."""
+    within: float | None = None
+    """Give or take so much."""
+
+
 NOTHING_KNOWN = Estimate(0.0, math.inf, 0.0)
 ONE_CLOCK = Estimate(0.0, 0.0, 0.0, drift=0.0)
 

@@ -8,12 +8,6 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
-
-from emulator.units import RATE, show
-
-if TYPE_CHECKING:  # the words of the files are checked with this model
-    from emulator.profiles import Channel
 
 BITS = 8
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -130,33 +124,3 @@ def spread(place: int, period: float) -> float:
     0.38 of an even share (Knuth, TAOCP 3, section 6.4, theorem S), and a node's place is the same however many follow.
     """
     return math.floor(place * GOLDEN % 1.0 * period * MILLISECOND) / MILLISECOND
-
-
-def of_channel(channel: "Channel") -> Trace | None:
-    """The rate that `channel` follows, from its offset on and capped by its rate; None: a constant one.
-
-    What loss leaves of it is not in it (see `transport`). An offset that is still to be spread is 0. Raises ValueError
-    where the trace is but a name (see `library`).
-    """
-    if channel.trace is None:
-        return None
-    if isinstance(channel.trace, str):
-        raise ValueError(f"the trace '{channel.trace}' is but a name: it stands in no profile that was resolved")
-    offset = channel.offset if isinstance(channel.offset, float) else 0.0
-    return channel.trace.model.shifted(offset).capped(channel.rate)
-
-
-def mean_rate(channel: "Channel") -> float:
-    """Bit/s of `channel` before loss: its rate, or the mean of its trace."""
-    trace = of_channel(channel)
-    return channel.rate if trace is None else trace.mean
-
-
-def said(channel: "Channel", digits: int) -> str:
-    """The rate of `channel` for a reader: '10 Mbit/s', or 'trace lte, 12.3 Mbit/s mean'."""
-    if channel.trace is None:
-        return show(channel.rate, RATE, digits)
-    name = channel.trace if isinstance(channel.trace, str) else channel.trace.name
-    cap = "" if channel.rate == math.inf else f" up to {show(channel.rate, RATE, digits)}"
-    mean = "" if isinstance(channel.trace, str) else f", {show(mean_rate(channel), RATE, digits)} mean"
-    return f"trace {name}{cap}{mean}"

@@ -13,7 +13,7 @@ import click
 from emulator import experiment as experiments
 from emulator import prediction, timeline
 from emulator.comparison import Comparison, compare
-from emulator.errors import InputError, nearest
+from emulator.errors import InputError, nearest, refusals
 from emulator.explanation import Explanation, explain
 from emulator.host import Host, this_host
 from emulator.library import load_testbed
@@ -142,7 +142,7 @@ def _curves(
     """The accuracies that were recorded, at the times there and then, and at the new ones."""
     accuracies: defaultdict[str, defaultdict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     path = folder / files.METRICS
-    with files.refusals("read", path), path.open(newline="", encoding="utf-8") as lines:
+    with refusals("read", path), path.open(newline="", encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
             if row.get("accuracy"):
                 accuracies[row["algorithm"]][int(row["round"])].append(float(row["accuracy"]))

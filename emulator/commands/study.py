@@ -12,6 +12,7 @@ from rich import box
 from rich.table import Table
 
 from emulator import study
+from emulator.errors import refusals
 from emulator.library import load_experiment
 from emulator.report import files
 from emulator.report.table import console
@@ -38,7 +39,7 @@ def run_study(
         overrides["study.seeds"] = [overrides.pop("seed")]
     planned = study.cells(reference, overrides, size)
     folder = out or files.RUNS / "-".join(filter(None, (Path(reference).stem, size)))
-    with files.refusals("create", folder):
+    with refusals("create", folder):
         folder.mkdir(parents=True, exist_ok=True)
 
     def say(line: str) -> None:

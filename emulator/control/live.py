@@ -7,7 +7,7 @@ from typing import Any
 from emulator import library
 from emulator.control.state import State
 from emulator.page import palette, render
-from emulator.trace import mean_rate, said
+from emulator.rate import mean_rate, said
 
 DIGITS = 3
 

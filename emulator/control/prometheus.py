@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from emulator.control.state import State
 from emulator.loss import Losses
-from emulator.trace import mean_rate
+from emulator.rate import mean_rate
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import vl_convert
 
+from emulator.errors import refusals
 from emulator.page import palette
 from emulator.report import files
 from emulator.report.figures import Figure
@@ -83,10 +84,10 @@ def save(figure: Figure, folder: Path) -> list[Path]:
     """Leave the figure in `folder` as an SVG and a PNG file. `InputError` if that cannot be written."""
     paths = [folder / f"{figure.name}.svg", folder / f"{figure.name}.png"]
     picture = vl_convert.vegalite_to_png(_whole(figure, background=palette.PAGE), scale=PNG_SCALE)
-    with files.refusals("create", folder):
+    with refusals("create", folder):
         folder.mkdir(parents=True, exist_ok=True)
     files.write(paths[0], svg(figure))
-    with files.refusals("write", paths[1]):
+    with refusals("write", paths[1]):
         paths[1].write_bytes(picture)
     return paths
 

@@ -7,12 +7,12 @@ the path and the reason.
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from types import TracebackType
 
-from emulator.errors import InputError
+from emulator.errors import InputError, refusals
 from emulator.timeline import Span
 
 RUNS = Path("runs")
@@ -144,15 +144,6 @@ def _one_by_one(path: Path, lines: Iterable[bytes]) -> Iterator[object]:
             raise InputError(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}") from error
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}:{number}: {error}") from error
-
-
-@contextmanager
-def refusals(verb: str, path: Path) -> Iterator[None]:
-    """Turn what the file system refuses into one line for the user."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"cannot {verb} {path}: {error.strerror or error}") from error
 
 
 def _next_folder(experiment: str, runs: Path) -> Path:

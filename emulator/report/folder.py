@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator import timeline
-from emulator.errors import InputError
+from emulator.errors import InputError, refusals
 from emulator.library import load_experiment
 from emulator.plan import SERVER_ROLES
 from emulator.profiles import Experiment, Testbed
@@ -74,7 +74,7 @@ def read(path: Path) -> Folder:
         last = list(spans)[-1]
         spans[last] = _whole_rounds(spans[last])
     metrics = _metrics(path / files.METRICS)
-    with files.refusals("read", failure):
+    with refusals("read", failure):
         said = failure.read_text(encoding="utf-8").strip() if failure.exists() else None
     return Folder(path, experiment, outcome, said, spans, metrics, _predicted(path / files.PREDICTION))
 
@@ -82,7 +82,7 @@ def read(path: Path) -> Folder:
 def _result(path: Path) -> Mapping[str, Any] | None:
     if not path.exists():
         return None
-    with files.refusals("read", path):
+    with refusals("read", path):
         text = path.read_bytes()
     try:
         read_back = json.loads(text)
@@ -131,7 +131,7 @@ def _rows(path: Path, first: tuple[str, ...]) -> Iterator[tuple[str, dict[str, s
     """The rows of a table whose columns begin with `first`, and where each stands; none where there is no file."""
     if not path.exists():
         return
-    with files.refusals("read", path), path.open(encoding="utf-8", newline="") as file:
+    with refusals("read", path), path.open(encoding="utf-8", newline="") as file:
         table = csv.DictReader(file, restval="")
         if tuple(table.fieldnames or ())[: len(first)] != first:
             raise InputError(f"{path}:1: the columns {', '.join(first)} should come first")

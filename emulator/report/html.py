@@ -13,13 +13,13 @@ from emulator.event import Placed, title
 from emulator.lanes import MICROSECONDS, view
 from emulator.page import ours, palette, render
 from emulator.profiles import Channel, DeviceProfile, LinkProfile, NodeSpec, Testbed
+from emulator.rate import said
 from emulator.report import drawing, files, text
 from emulator.report.answer import answer
 from emulator.report.figures import figures
 from emulator.report.folder import Folder, read
 from emulator.report.outcome import Outcome, outcomes
 from emulator.timeline import Span
-from emulator.trace import said
 from emulator.units import SIZE, THROUGHPUT, TIME, show
 from emulator.verdict import Check, Unit
 

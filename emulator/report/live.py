@@ -9,9 +9,9 @@ from rich.text import Text
 
 from emulator.control.words import NodeView, RunView, Status
 from emulator.profiles import Channel
+from emulator.rate import said
 from emulator.report import text
 from emulator.report.table import console
-from emulator.trace import said
 from emulator.units import SHARE, TIME, show
 
 DIGITS = 3

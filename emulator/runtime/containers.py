@@ -14,8 +14,7 @@ import docker.errors
 import docker.types
 
 from emulator.cgroup import Bandwidth
-from emulator.errors import NodeFailure
-from emulator.report.files import refusals
+from emulator.errors import NodeFailure, refusals
 from emulator.runtime import owner
 from emulator.runtime.engine import CALL_SECONDS, Engine, gone, in_background, said_by
 from emulator.runtime.processes import last_words

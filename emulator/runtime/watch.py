@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from emulator.bus.controller import Controller, Event
 from emulator.change import told
 from emulator.errors import DeadlineExceeded, NodeFailure
+from emulator.offset import Standing
 from emulator.plan import Plan
 from emulator.pulse import Pulse
 from emulator.runtime.program import dispensable
@@ -28,18 +29,6 @@ class Observer(Protocol):
         """A run is over, all its entries have been given, and it took so many seconds of this host."""
 
 
-@dataclass(frozen=True)
-class Clock:
-    """How a node's clock stood to the hub's. Seconds of the host."""
-
-    error: float
-    """By which the node's times may have been off."""
-    offset: float | None = None
-    """By which the hub's was found to be ahead; None: never measured."""
-    within: float | None = None
-    """Give or take so much."""
-
-
 @dataclass
 class Outcome:
     """What finished runs leave besides their timelines."""
@@ -50,7 +39,7 @@ class Outcome:
     """What the reader of the result must know: what was refused or changed on the way, one line each."""
     hosts: int = 1
     """How many hosts the nodes were on."""
-    clocks: dict[str, Clock] = field(default_factory=dict)
+    clocks: dict[str, Standing] = field(default_factory=dict)
     """Of each node."""
     hub: Pulse | None = None
     """The hub's in the run in which its timers were latest; None: nobody took it."""
@@ -92,7 +81,7 @@ class Watch:
         self._since = time.monotonic()
         self._notes: list[str] = []
         self._hosts: set[str] = set()
-        self._clocks: dict[str, Clock] = {}
+        self._clocks: dict[str, Standing] = {}
         self._hub: Pulse | None = None
 
     async def until_done(self) -> Outcome:
@@ -165,7 +154,7 @@ class Watch:
         self._hosts.add(fields["host"])
         known = self._clocks.get(event.node)
         if known is None or fields["clock_error"] >= known.error:
-            self._clocks[event.node] = Clock(fields["clock_error"], fields.get("offset"), fields.get("within"))
+            self._clocks[event.node] = Standing(fields["clock_error"], fields.get("offset"), fields.get("within"))
         pulse = Pulse.from_fields(fields["hub"])
         if not self._missing - {event.node} and (self._hub is None or pulse.late_p95 >= self._hub.late_p95):
             self._hub = pulse

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from emulator.causes import HostFacts, clock_cause, likely_cause, promise_cause
-from emulator.runtime.watch import Clock
+from emulator.offset import Standing
 from emulator.selftest.figures import Figure
 from emulator.verdict import Check, Limits, Verdict, verdict_of
 
@@ -14,7 +14,7 @@ COMPUTING = ("cpu_share", "cpu_share_together", "timer_overshoot")
 """Which need no hub."""
 
 
-def of_clocks(clocks: Mapping[str, Clock], scale: float, limits: Limits) -> list[Figure]:
+def of_clocks(clocks: Mapping[str, Standing], scale: float, limits: Limits) -> list[Figure]:
     """How far each node's clock was found off the hub's; what it may be off is its error."""
     found = []
     for node, clock in clocks.items():

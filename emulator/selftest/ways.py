@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from emulator.link import Link
 from emulator.plan import SERVER_ROLES, NodePlan, Plan
 from emulator.profiles import Channel
-from emulator.trace import of_channel
+from emulator.rate import of_channel
 
 
 @dataclass(frozen=True)

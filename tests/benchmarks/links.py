@@ -89,7 +89,7 @@ def trace_error() -> dict[str, Any]:
     """Delivered bytes over the trace's, less 1, in the windows of a second and little more between two arrivals."""
     from emulator.library import resolve_testbed
     from emulator.profiles import LinkProfile, Testbed
-    from emulator.trace import of_channel
+    from emulator.rate import of_channel
 
     on = {"source": "benchmark", "up": {"trace": "lte", "offset": "0 s", "queue": "unlimited"}, "down": link()["down"]}
     node = {"role": "sender", "device": "host", "link": on}

@@ -15,8 +15,8 @@ from emulator.control.changes import Changes
 from emulator.control.state import State
 from emulator.errors import DeadlineExceeded, EdgebedError, Refused
 from emulator.profiles import DeviceProfile, LinkProfile
+from emulator.rate import said as said_of
 from emulator.timeline import Metric, Span
-from emulator.trace import said as said_of
 from emulator.trace import spread
 from tests.integration.bus_world import make_plan
 from tests.tolerance import assert_close

@@ -19,8 +19,8 @@ from emulator.control.state import State
 from emulator.library import load, load_experiment, spread_out
 from emulator.plan import make_plan
 from emulator.profiles import HUB, LinkProfile
+from emulator.rate import mean_rate
 from emulator.timeline import Metric, Span
-from emulator.trace import mean_rate
 
 TOKEN = "secret"
 Get = Callable[..., httpx.Response]

@@ -11,7 +11,7 @@ from emulator.errors import InputError
 from emulator.in_force import InForce
 from emulator.plan import Plan, make_plan
 from emulator.profiles import TraceProfile
-from emulator.trace import mean_rate, of_channel
+from emulator.rate import mean_rate, of_channel
 from tests.tolerance import assert_close
 
 STEPS = "seconds,up Mbit/s,down Mbit/s\n0,1,2\n1,3,4\n2,,\n"

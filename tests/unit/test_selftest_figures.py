@@ -6,9 +6,9 @@ from functools import cache
 import pytest
 
 from emulator.causes import HostFacts
+from emulator.offset import Standing
 from emulator.plan import Plan, SegmentPlan
 from emulator.profiles import LinkProfile
-from emulator.runtime.watch import Clock
 from emulator.selftest.figures import Figure
 from emulator.selftest.judgement import judged, of_clocks
 from emulator.verdict import DEFAULT_LIMITS, Check
@@ -170,7 +170,7 @@ def test_of_each_kind_the_worst_is_judged() -> None:
 
 
 def test_a_clock_is_judged_by_what_it_may_be_off_in_emulated_time() -> None:
-    clocks = {"a": Clock(0.0, 1e-4, 2e-4), "b": Clock(0.25, 0.2, 0.05), "c": Clock(0.0)}
+    clocks = {"a": Standing(0.0, 1e-4, 2e-4), "b": Standing(0.25, 0.2, 0.05), "c": Standing(0.0)}
     found = {figure.of: figure for figure in of_clocks(clocks, 2.0, DEFAULT_LIMITS)}
     assert found["a"].ok
     assert found["b"].ok is False

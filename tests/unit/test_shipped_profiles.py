@@ -8,7 +8,7 @@ from emulator import library
 from emulator.document import as_yaml
 from emulator.plan import make_plan
 from emulator.profiles import DeviceProfile, LinkProfile, Testbed
-from emulator.trace import mean_rate
+from emulator.rate import mean_rate
 from emulator.transport import payload
 
 DEVICES = ["raspberry-pi-3", "raspberry-pi-4", "jetson-nano", "jetson-orin-nx", "phone-mid", "laptop", "host"]

@@ -17,7 +17,8 @@ from emulator.figures import altered, checked, scaled
 from emulator.happening import Factors
 from emulator.plan import NodePlan, Plan, make_plan
 from emulator.profiles import Channel, DeviceProfile, LinkProfile, Testbed, TraceProfile
-from emulator.trace import Trace, mean_rate, of_channel, said, spread
+from emulator.rate import mean_rate, of_channel, said
+from emulator.trace import Trace, spread
 from emulator.vectorised import Lanes
 from tests.tolerance import assert_close
 

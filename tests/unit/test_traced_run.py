@@ -7,8 +7,9 @@ import pytest
 
 from emulator.library import resolve_testbed
 from emulator.profiles import LinkProfile, Testbed
+from emulator.rate import of_channel
 from emulator.timeline import Span
-from emulator.trace import Trace, of_channel
+from emulator.trace import Trace
 from emulator.trace_text import directions
 from tests.tolerance import assert_close
 from tests.unit.virtual_world import DEVICE, plan, run
