@@ -88,9 +88,13 @@ def is_live(span: Span) -> bool:
 def told(node: str, change: Mapping[str, Any]) -> list[str]:
     """A line for each of the `details` (see `differences`) of a change, with its time: `at`, `run` and `round`."""
     when = f"at {change['at']:.3f} s of {change['run']}, round {change['round']}"
-    says_itself = (CONNECTION_CHANGE, PARTITION_CHANGE)
-    words = {stage: "" if stage in says_itself else f"{stage.removesuffix('_change')} " for stage in change["details"]}
-    return [f"{node}: {words[stage]}{line} {when}" for stage, line in change["details"].items()]
+    return [f"{said(node, stage, detail)} {when}" for stage, detail in change["details"].items()]
+
+
+def said(node: str, stage: str, detail: str) -> str:
+    """What happened to a node, in words: 'client-1: link wifi-5 -> lte (...)', 'client-1: disconnected'."""
+    what = "" if stage in (CONNECTION_CHANGE, PARTITION_CHANGE) else stage.removesuffix("_change").replace("_", " ")
+    return f"{node}: {what} {detail}" if what else f"{node}: {detail}"
 
 
 def _channel(before: Channel, after: Channel) -> str:

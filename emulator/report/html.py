@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from emulator.event import Placed, title
+from emulator import change
+from emulator.event import Placed
 from emulator.lanes import MICROSECONDS, view
 from emulator.page import ours, palette, render
 from emulator.profiles import Channel, DeviceProfile, LinkProfile, NodeSpec, Testbed
@@ -203,7 +204,8 @@ def _part(folder: Folder, found: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def _event(label: str, one: Placed) -> str:
-    return f"{label}, round {one.round}, {text.seconds(one.at)}: {title(one.event)}: {one.event.detail}"
+    said = change.said(one.event.node, one.event.stage, one.event.detail)
+    return f"{label}, round {one.round}, {text.seconds(one.at)}: {said}"
 
 
 def _check(check: Check) -> dict[str, Any]:

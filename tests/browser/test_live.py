@@ -186,7 +186,7 @@ def test_an_applied_profile_changes_the_link(page: WebDriver, running: Running, 
     Select(card.find_element(By.NAME, "profile")).select_by_visible_text("lte")
     card.find_element(By.CSS_SELECTOR, ".apply button").send_keys(Keys.ENTER)
     until(page, lambda: of_node(page, "client", "link") == "lte")
-    assert of_node(page, "client", "rate up") == "7.60 Mbit/s"
+    assert of_node(page, "client", "rate up") == "7.6 Mbit/s"
     assert of_node(page, "client", "rate down") == "29.5 Mbit/s"
     until(page, lambda: "client: link wire -> lte" in page.find_element(By.ID, "events").text)
     assert page.find_element(By.ID, "events").text.count("link wire -> lte") == 1

@@ -318,7 +318,14 @@ async def test_a_message_that_comes_with_the_start_is_not_lost() -> None:
             "device": "board",
             "memory": float("inf"),
             "peers": {"server": ["server"], "client": ["client"]},
-            "bus": {"max_message": 1e6, "silence": SECONDS, "message_deadline": 2.0, "window": 1e6, "real_time": False},
+            "bus": {
+                "max_message": 1e6,
+                "silence": SECONDS,
+                "message_deadline": 2.0,
+                "scenario": False,
+                "window": 1e6,
+                "real_time": False,
+            },
         }
         router.send_multipart([identity, wire.pack(Header(Kind.WELCOME, fields=welcome))])
         await _next(router, Kind.READY)

@@ -133,7 +133,8 @@ def test_the_user_sees_what_runs_changes_it_and_puts_it_back(running: Running) -
     now = json.loads(running.say("status", "--json").out)
     (client,) = (node for node in now["nodes"] if node["name"] == "client")
     assert client["link"]["up"] == {
-        "rate": "2 Mbit/s", "delay": "50 ms", "jitter": "4 ms", "loss": "0.001 %", "queue": "4 MiB"
+        "rate": "2 Mbit/s", "trace": None, "offset": "spread", "sharing": "fifo",
+        "delay": "50 ms", "jitter": "4 ms", "loss": "0.001 %", "burst": None, "queue": "4 MiB",
     }  # fmt: skip
     assert (client["link"]["down"]["rate"], client["link"]["down"]["delay"]) == ("29.5 Mbit/s", "5 ms")
     assert now["last_round"] == 1

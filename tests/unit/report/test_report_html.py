@@ -171,7 +171,7 @@ def test_what_was_changed_while_it_ran_is_told_and_marked(tmp_path: Path) -> Non
     with (tmp_path / files.TIMELINE).open("a") as timeline:
         timeline.write(json.dumps(change.to_fields()) + "\n")
     page = html.page([read(tmp_path)])
-    said = r"psl, round 2, \d+\sms: client-1: link change: wifi-5 -> lte \(up 7.6 Mbit/s\)"
+    said = r"psl, round 2, \d+\sms: client-1: link wifi-5 -> lte \(up 7.6 Mbit/s\)"
     assert re.search(said, text_of(page))
     (packed,) = re.findall(r'id="timeline-0">([^<]*)</script>', page)
     data = json.loads(gzip.decompress(base64.b64decode(packed)))
