@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from emulator.bus import wire
+from emulator.bus.client import CARRY_SECONDS
 from emulator.bus.wire import Header, Kind
 from emulator.change import DEVICE_CHANGE, LINK_CHANGE
 from emulator.errors import DeadlineExceeded, Refused
@@ -134,6 +135,7 @@ async def test_another_device_takes_as_much_longer_at_once() -> None:
         await client.compute("think", _busy)
         await bus.controller.change("client", device=device(0.25))  # of a host core of 1 GFLOP/s
         await _until_slow(client)
+        await asyncio.sleep(2 * CARRY_SECONDS)  # else it begins when the first one ended, before the change
         await client.compute("think", _busy)
         await client.run(_nothing)
         first, second = await bus.spans(stage="think")
