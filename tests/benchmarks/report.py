@@ -18,6 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from emulator import timeline
 from emulator.bus import wire
 from emulator.bus.client import FLUSH_ENTRIES
 from emulator.bus.controller import Event
@@ -84,7 +85,7 @@ def _recording(folder: Folder) -> tuple[float, float]:
                 entries = [span.to_fields() for span in spans[at : at + FLUSH_ENTRIES]]
                 frames = wire.pack(Header(Kind.TELEMETRY, fields={"entries": entries}))
                 handed_in = time.process_time()
-                for entry in wire.unpack(frames).fields["entries"]:
+                for entry in map(timeline.entry, wire.unpack(frames).fields["entries"]):
                     recorder.entry(entry)
                     state.entry(entry)
                 nodes += handed_in - began
