@@ -309,6 +309,7 @@ def _by_event(spans: list[dict[str, Any]]) -> dict[tuple[Any, ...], list[dict[st
     return dict(found)
 
 
+@pytest.mark.alone
 def test_the_same_changes_happen_at_the_same_times(spans: dict[str, list[dict[str, Any]]]) -> None:
     local, virtual = (
         sorted((span["due"], span["node"], span["stage"], span["detail"]) for span in own if span["stage"] in STAGES)
@@ -320,6 +321,7 @@ def test_the_same_changes_happen_at_the_same_times(spans: dict[str, list[dict[st
         assert_close(one[0], other[0], absolute=EVENT_SECONDS, what=f"seconds until the {one[2]} of {one[1]}")
 
 
+@pytest.mark.alone
 def test_event_by_event_it_is_the_same(spans: dict[str, list[dict[str, Any]]]) -> None:
     local, virtual = _by_event(spans["local"]), _by_event(spans["virtual"])
     assert local.keys() == virtual.keys()
@@ -329,6 +331,7 @@ def test_event_by_event_it_is_the_same(spans: dict[str, list[dict[str, Any]]]) -
                 assert_close(one[moment], other[moment], absolute=EVENT_SECONDS, what=f"{moment} of {key}")
 
 
+@pytest.mark.alone
 def test_rounds_take_as_long(spans: dict[str, list[dict[str, Any]]]) -> None:
     for number in range(1, ROUNDS + 1):
         of_round = {

@@ -9,6 +9,8 @@ import yaml
 from tests.integration.running import edgebed
 from tests.tolerance import assert_close
 
+pytestmark = pytest.mark.alone
+
 PROGRAM = """
 import numpy as np
 

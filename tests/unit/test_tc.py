@@ -9,7 +9,7 @@ from emulator import tc
 from emulator.errors import InputError
 from emulator.profiles import Channel, LinkProfile
 from emulator.tc import InForce, Kernel
-from emulator.transport import goodput, repair_delay
+from emulator.transport import goodput
 from tests.tolerance import assert_close
 
 FULL = Kernel(tbf=True, htb=True, ifb=True, netem=True)
@@ -123,7 +123,7 @@ def test_without_netem_the_hub_keeps_the_delay_and_the_jitter() -> None:
 def test_a_loss_that_the_hub_has_is_the_time_of_its_repair() -> None:
     left = tc.remaining(link({"rate": "4 Mbit/s", "delay": "10 ms", "loss": "50 %"}), NO_NETEM).up
     assert left.loss == 0
-    assert_close(left.delay, 0.010 + repair_delay(0.010, 0.5))
+    assert_close(left.delay, 0.010 + 2 * 0.010 * (0.5 + 4 * 2))  # of round trips, see test_transport
 
 
 def test_with_netem_nothing_is_left() -> None:

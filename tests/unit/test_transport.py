@@ -42,9 +42,9 @@ def test_little_loss_comes_to_the_square_root_law_of_mathis() -> None:
 
 
 # Of a round trip of 100 ms: the first repair one, then 4, 8, ... 256, 256, ... of them.
-@pytest.mark.parametrize(("loss", "seconds"), [(0.1, 0.1 * 0.14999964444), (0.5, 0.1 * (0.5 + 4 * 2))])
+@pytest.mark.parametrize(("loss", "seconds"), [(0.1, 0.1 * 0.14999964444444444), (0.5, 0.1 * (0.5 + 4 * 2))])
 def test_the_end_of_a_message_waits_for_its_repairs(loss: float, seconds: float) -> None:
-    assert_close(repair_delay(0.05, loss), seconds, relative=1e-8)
+    assert_close(repair_delay(0.05, loss), seconds)
 
 
 @given(rates, delays, losses)
@@ -55,7 +55,7 @@ def test_goodput_is_some_of_the_rate(rate: float, delay: float, loss: float) -> 
 @given(rates, delays, losses, losses)
 def test_more_loss_is_never_better(rate: float, delay: float, one: float, other: float) -> None:
     less, more = sorted([one, other])
-    assert goodput(rate, delay, more) <= goodput(rate, delay, less) * (1 + 1e-9)
+    assert goodput(rate, delay, more) <= goodput(rate, delay, less)
     assert repair_delay(delay, more) >= repair_delay(delay, less) * (1 - 1e-12)
 
 
