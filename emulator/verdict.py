@@ -29,11 +29,6 @@ from emulator.timeline import Span
 
 Unit = Literal["share", "s"]
 
-SATURATED = 0.9
-"""The share of a core from which on the hub has nothing left: all that it does is done by one thread."""
-STARVED_SECONDS = 0.010
-"""A timer of an idle host is late by tenths of milliseconds."""
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -33,7 +33,6 @@ DEVICES = {
     "memory\nin force": "memory_limit",
     "clock\noffset": "clock_offset",
 }
-SHARED = ("together_rate", "unfairness")
 ONE_LINE = ("largest_message", "jitter_distance", "together_lateness", "timer_overshoot", "clock_offset")
 """What is configured to be 0, which goes without saying, or not at all."""
 NO_ERROR = ("memory_limit", "loss_effect")
