@@ -11,13 +11,13 @@ other stands still, on whatever link it is, out of the way of others; what is se
 lost, and all goes on when they can.
 """
 
-import heapq
 import math
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import count
+from heapq import heapify, heappop, heappush
+from itertools import count, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +30,9 @@ CHUNK_BYTES = 16 * 1024
 CHUNK_SECONDS = 0.002
 CHUNKS = 4096
 """A chunk is at least CHUNK_BYTES or what the slowest link carries in CHUNK_SECONDS, and a message at most CHUNKS."""
+
+DRAWN = 32
+"""Places in the jitter that are drawn at a time."""
 
 
 class Arrival(NamedTuple):
@@ -49,7 +52,7 @@ class Departure(NamedTuple):
 News = list[Arrival | Departure]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Flight:
     """A message on its way."""
 
@@ -57,6 +60,8 @@ class _Flight:
     way: Way
     nbytes: int
     jitter: Sequence[float]
+    chunk: float = 0.0
+    """Bytes of each of its chunks."""
 
 
 class _Step(Enum):
@@ -66,21 +71,15 @@ class _Step(Enum):
     """The last chunk of a message has left the up link."""
     CROSS = auto()
     """A chunk has crossed a link and comes to the next."""
+    FOLLOW = auto()
+    """The last chunk of a message has, and does."""
     ARRIVE = auto()
     """The last chunk of a message has crossed the last link."""
 
 
-@dataclass(eq=False, slots=True)
-class _Event:
-    step: _Step
-    flight: _Flight
-    transfer: Transfer
-    hop: int
-    """The place on the way of the link that the transfer is on."""
-    nbytes: float
-    last: bool
-    order: int
-    pending: bool = True
+_Event = tuple[float, int, _Step, _Flight, Transfer, int]
+"""When it happens, a number that sorts those of one time, what happens to which message, and by its transfer on the
+link of which place on its way."""
 
 
 class Network:
@@ -89,9 +88,9 @@ class Network:
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
         self._ways = Ways()
-        self._random: dict[str, np.random.Generator] = {}
-        self._events: list[tuple[float, int, _Event]] = []
-        self._alarms: list[tuple[float, int, _Event]] = []  # the events that end a message's way over a link
+        self._random: dict[str, Iterator[float]] = {}
+        self._events: list[_Event] = []
+        self._alarms: list[float] = []  # when there is an event that ends a message's way over a link
         self._untimed: dict[Transfer, list[_Event]] = {}  # of what waits for its turn or stands still
         self._turns: list[tuple[float, int, Link]] = []  # when the next has its turn, at links where some wait for it
         self._taking_turns: set[Link] = set()  # those in `_turns`
@@ -108,7 +107,7 @@ class Network:
         """Connect `node`, in `segment` if there is one. Its jitter depends on the network's seed and the node's place
         in the order of adding."""
         self._ways.add(node, profile, segment)
-        self._random[node] = np.random.default_rng([self._seed, len(self._random)])
+        self._random[node] = _normals(np.random.default_rng([self._seed, len(self._random)]))
 
     def add_segment(self, name: str, profile: LinkProfile, parent: str | None = None) -> None:
         """Have a segment reach the network, or the segment `parent`, by links of its own: `up` away from its nodes."""
@@ -153,16 +152,14 @@ class Network:
 
     def wakeup(self) -> float | None:
         """When `advance` may have news: the earliest end of a message's way over a link. None: nothing is."""
-        while self._alarms and not self._alarms[0][2].pending:
-            heapq.heappop(self._alarms)
-        times = [self._alarms[0][0]] if self._alarms else []
+        time = self._accounted if self._news else math.inf
+        if self._alarms:
+            time = min(time, self._alarms[0])
         if self._admissions:
-            times.append(self._admissions[0][0])
+            time = min(time, self._admissions[0][0])
         if self._turns:
-            times.append(self._turns[0][0])
-        if self._news:
-            times.append(self._accounted)
-        return min(times, default=None)
+            time = min(time, self._turns[0][0])
+        return None if time == math.inf else time
 
     # -- changes; each returns what `advance` would have
 
@@ -207,21 +204,21 @@ class Network:
         for pair in [pair for pair in self._waiting if self._ways.apart(pair)]:
             self._parked += self._waiting.pop(pair)
         self._admissions = [entry for entry in self._admissions if entry[2] in self._waiting]
-        heapq.heapify(self._admissions)
+        heapify(self._admissions)
         parked, self._parked = self._parked, []
         for flight in parked:
             self._enter(flight, now)
 
     def _retime(self, now: float) -> None:
         """Look up anew when everything happens: it may have changed."""
-        events = [event for _, _, event in self._events]
+        events = self._events
         events += (event for of_one in self._untimed.values() for event in of_one)
         self._untimed = {}
         self._events, self._alarms = [], []
-        for event in events:
-            self._await(event)
+        for _, order, step, flight, transfer, hop in events:
+            self._await(order, step, flight, transfer, hop)
         self._admissions = [(now, order, pair) for _, order, pair in self._admissions]
-        heapq.heapify(self._admissions)
+        heapify(self._admissions)
         self._turns = []
         self._taking_turns = set()
         for link in self._ways.links:
@@ -232,48 +229,50 @@ class Network:
     def _account(self, now: float) -> None:
         if now > self._accounted:
             self._accounted = now
-        events = self._events
         while True:
-            time = events[0][0] if events else math.inf
-            turn = self._turns[0][0] if self._turns else math.inf
-            room = self._admissions[0][0] if self._admissions else math.inf
-            if min(time, turn, room) > now:
+            if self._admissions or self._turns:
+                time = self._events[0][0] if self._events else math.inf
+                turn = self._turns[0][0] if self._turns else math.inf
+                room = self._admissions[0][0] if self._admissions else math.inf
+                if room <= now and room <= turn and room <= time:
+                    self._admit_next(*heappop(self._admissions))
+                    continue
+                if turn <= now and turn <= time:
+                    self._next_turn(*heappop(self._turns))
+                    continue
+            if not self._events or self._events[0][0] > now:
                 return
-            if room <= turn and room <= time:
-                self._admit_next(*heapq.heappop(self._admissions))
-            elif turn <= time:
-                self._next_turn(*heapq.heappop(self._turns))
-            else:
-                self._happen(time, heapq.heappop(events)[2])
+            self._happen(*heappop(self._events))
 
-    def _happen(self, time: float, event: _Event) -> None:
-        event.pending = False
-        if event.step is _Step.CROSS:
-            self._cross(time, event)
-        elif event.step is _Step.DEPART:
-            self._news.append(Departure(event.flight.token, time))
+    def _happen(self, time: float, _: int, step: _Step, flight: _Flight, transfer: Transfer, hop: int) -> None:
+        if step is _Step.CROSS:
+            self._cross(time, flight, transfer, hop + 1, step)
+            return
+        heappop(self._alarms)  # its own: the next of all events is the next of these
+        if step is _Step.FOLLOW:
+            self._cross(time, flight, transfer, hop + 1, step)
+        elif step is _Step.DEPART:
+            self._news.append(Departure(flight.token, time))
         else:
-            self._news.append(Arrival(event.flight.token, time))
+            self._news.append(Arrival(flight.token, time))
 
-    def _cross(self, time: float, event: _Event) -> None:
-        """A chunk comes to the next link on its way."""
-        flight, crossing, hop = event.flight, event.transfer, event.hop + 1
+    def _cross(self, time: float, flight: _Flight, crossed: Transfer, hop: int, step: _Step) -> None:
+        """A chunk comes to the link `hop` on its way."""
         way = flight.way
         link = way.links[hop]
-        since = crossing.due - (crossing.sent - crossing.begun)
-        transfer = link.send(time, event.nbytes, since=since, jitter=flight.jitter[hop], flow=way.pair)
+        since = crossed.due - (crossed.sent - crossed.begun)
+        transfer = link.send(time, flight.chunk, since=since, jitter=flight.jitter[hop], flow=way.pair)
         if hop < way.last:
-            self._schedule(_Step.CROSS, flight, transfer, hop, event.nbytes, event.last)
-        elif event.last:
-            self._schedule(_Step.ARRIVE, flight, transfer, hop, event.nbytes, True)
+            self._await(next(self._order), step, flight, transfer, hop)
+        elif step is _Step.FOLLOW:
+            self._await(next(self._order), _Step.ARRIVE, flight, transfer, hop)
         if transfer.due == math.inf:
             self._serve(time, link)
 
     def _draw(self, way: Way) -> Sequence[float]:
         if not way.jittered:
             return way.no_jitter
-        draws: list[float] = self._random[way.pair[0]].standard_normal(len(way.links)).tolist()
-        return draws
+        return [*islice(self._random[way.pair[0]], len(way.links))]
 
     def _enter(self, flight: _Flight, now: float) -> None:
         """Let `flight` onto its way at `now`, or have it wait at its sender."""
@@ -291,16 +290,17 @@ class Network:
         room = max([link.room(now) for link in way.later])
         if room > now:
             self._waiting.setdefault(way.pair, deque([flight]))
-            heapq.heappush(self._admissions, (room, next(self._order), way.pair))
+            heappush(self._admissions, (room, next(self._order), way.pair))
             return False
-        size = max(CHUNK_BYTES, way.rate / 8 * CHUNK_SECONDS, flight.nbytes / CHUNKS)
-        chunks = max(1, math.ceil(flight.nbytes / size))
-        part = flight.nbytes / chunks
-        up = way.links[0]
-        for index in range(1, chunks + 1):
-            transfer = up.send(now, part, jitter=flight.jitter[0], flow=way.pair)
-            self._schedule(_Step.CROSS, flight, transfer, 0, part, index == chunks)
-        self._schedule(_Step.DEPART, flight, transfer, 0, part, True)
+        chunks = min(CHUNKS, math.ceil(flight.nbytes / max(CHUNK_BYTES, way.rate / 8 * CHUNK_SECONDS))) or 1
+        flight.chunk = flight.nbytes / chunks
+        up, order = way.links[0], self._order
+        for _ in range(chunks - 1):
+            transfer = up.send(now, flight.chunk, jitter=flight.jitter[0], flow=way.pair)
+            self._await(next(order), _Step.CROSS, flight, transfer, 0)
+        transfer = up.send(now, flight.chunk, jitter=flight.jitter[0], flow=way.pair)
+        self._await(next(order), _Step.FOLLOW, flight, transfer, 0)
+        self._await(next(order), _Step.DEPART, flight, transfer, 0)
         if transfer.due == math.inf:
             self._serve(now, up)
         return True
@@ -320,22 +320,24 @@ class Network:
     def _serve(self, now: float, link: Link) -> None:
         """Let those begin at `link` whose turn has come, and come back for the next."""
         for transfer in link.serve(now):
-            for event in self._untimed.pop(transfer, ()):
-                self._await(event)
+            for _, order, step, flight, _, hop in self._untimed.pop(transfer, ()):
+                self._await(order, step, flight, transfer, hop)
         if link.next_turn is not None and link not in self._taking_turns:
-            heapq.heappush(self._turns, (link.next_turn, next(self._order), link))
+            heappush(self._turns, (link.next_turn, next(self._order), link))
             self._taking_turns.add(link)
 
-    def _schedule(self, step: _Step, flight: _Flight, transfer: Transfer, hop: int, nbytes: float, last: bool) -> None:
-        self._await(_Event(step, flight, transfer, hop, nbytes, last, next(self._order)))
-
-    def _await(self, event: _Event) -> None:
+    def _await(self, order: int, step: _Step, flight: _Flight, transfer: Transfer, hop: int) -> None:
         """Have it happen when its transfer says; once that has a time."""
-        transfer = event.transfer
         if transfer.due == math.inf:
-            self._untimed.setdefault(transfer, []).append(event)
+            self._untimed.setdefault(transfer, []).append((math.inf, order, step, flight, transfer, hop))
             return
-        entry = transfer.sent if event.step is _Step.DEPART else transfer.due, event.order, event
-        heapq.heappush(self._events, entry)
-        if event.last:
-            heapq.heappush(self._alarms, entry)
+        time = transfer.sent if step is _Step.DEPART else transfer.due
+        heappush(self._events, (time, order, step, flight, transfer, hop))
+        if step is not _Step.CROSS:
+            heappush(self._alarms, time)
+
+
+def _normals(generator: np.random.Generator) -> Iterator[float]:
+    """Draws from the unit normal distribution; one by one they would take as long as the rest of a message."""
+    while True:
+        yield from generator.standard_normal(DRAWN).tolist()

@@ -31,11 +31,12 @@ class Player:
     def __init__(self, scenario: Iterable[Change], lag: float = 0.0) -> None:
         self._lag = lag
         self._rounds: list[tuple[int, Change]] = []  # whose round has not begun
-        self._timed: dict[bool, list[_Due]] = {True: [], False: []}  # of devices and of the network, on the clock
+        self._of_devices: list[_Due] = []  # on the clock
+        self._of_network: list[_Due] = []
         self._begun: list[tuple[float, int, Change]] = []  # due at the begin of a round that has begun
         for order, change in enumerate(scenario):
             if change.round is None:
-                insort(self._timed[change.of_device], _Due(change.at, order, change))
+                insort(self._line(change), _Due(change.at, order, change))
             else:
                 self._rounds.append((order, change))
         self._frozen = 0.0  # seconds that were off the clock so far, but for those that last
@@ -45,7 +46,7 @@ class Player:
     @property
     def left(self) -> int:
         """How many are still to come."""
-        return len(self._rounds) + len(self._begun) + sum(map(len, self._timed.values()))
+        return len(self._rounds) + len(self._begun) + len(self._of_devices) + len(self._of_network)
 
     def begin(self, number: int, sent: float) -> None:
         """A message of round `number` was sent at `sent`."""
@@ -55,7 +56,7 @@ class Player:
                 self._begun.append((sent, order, change))
             else:
                 on_clock = min(sent, self._since) - self._frozen
-                insort(self._timed[change.of_device], _Due(on_clock + change.at, order, change))
+                insort(self._line(change), _Due(on_clock + change.at, order, change))
 
     def leave_clock(self, node: str, at: float) -> None:
         """From `at` on, `node` does something off the clock."""
@@ -73,15 +74,17 @@ class Player:
 
     def wakeup(self) -> float | None:
         """When `take` will have something, as far as is known; None: it will not."""
+        if not (self._begun or self._of_devices or self._of_network):  # nearly always: it is asked for every message
+            return None
         found = [at for at, _, _ in self._begun]
-        for of_device, line in self._timed.items():
+        for line, lag in ((self._of_devices, 0.0), (self._of_network, self._lag)):
             if (due := self._due(line)) is not None:
-                found.append(due + (0.0 if of_device else self._lag))
+                found.append(due + lag)
         return min(found, default=None)
 
     def horizon(self) -> float:
         """When the next change of the network is due that has not been given out."""
-        due = self._due(self._timed[False])
+        due = self._due(self._of_network)
         return math.inf if due is None else due
 
     def take(self, now: float, sent: float | None = None) -> list[tuple[float, Change]]:
@@ -89,12 +92,15 @@ class Player:
         somebody sent a message that has come, for nobody waits for earlier ones of others."""
         found = [*self._begun]
         self._begun.clear()
-        for of_device, line in self._timed.items():
-            until = now if of_device else max(now - self._lag, -math.inf if sent is None else sent)
+        sent_by = max(now - self._lag, -math.inf if sent is None else sent)
+        for line, until in ((self._of_devices, now), (self._of_network, sent_by)):
             while (due := self._due(line)) is not None and due <= until:
                 first = line.pop(0)
                 found.append((due, first.order, first.change))
         return [(at, change) for at, _, change in sorted(found, key=lambda one: one[:2])]
+
+    def _line(self, change: Change) -> list[_Due]:
+        return self._of_devices if change.of_device else self._of_network
 
     def _due(self, line: list[_Due]) -> float | None:
         """When the first in `line` is due; None while the clock stands still before."""

@@ -133,6 +133,7 @@ class _World(World):
         self._pricing = pricing
         self._hardware = {node.name: _hardware(node) for node in plan.nodes}
         self._in_force = InForce(plan)
+        self._has_scenario = bool(plan.scenario)
         self._player = Player(plan.scenario)
         self._round = 0
         self._network = plan.network()
@@ -181,9 +182,10 @@ class _World(World):
     # -- the nodes' side
 
     def carry(self, header: Header, message: Message) -> None:
-        self._round = max(self._round, header.round)
-        self._player.begin(header.round, header.sent)
-        self._play(header.sent)
+        if self._has_scenario:
+            self._round = max(self._round, header.round)
+            self._player.begin(header.round, header.sent)
+            self._play(header.sent)
         if header.off_clock:
             self._deliver(header, message, None)
             return
@@ -227,15 +229,14 @@ class _World(World):
         wakeup = self._network.wakeup()
         self._wakeup = math.inf if wakeup is None else wakeup
         self._moment = min(self._wakeup, self._ends[0]) if self._ends else self._wakeup
-        change = self._player.wakeup()
-        if change is not None and change < self._moment:
-            self._moment = change
+        if self._has_scenario and (change := self._player.wakeup()) is not None:
+            self._moment = min(self._moment, change)
         return self.clock.host_time(self._moment)
 
     def pass_moment(self) -> bool:
         # The loop's own time may be off by rounding, and would then bring the same moment again for ever.
         now = max(self._moment, self.clock.now())
-        changed = felt = self._play(now)
+        changed = felt = self._has_scenario and self._play(now)
         while self._ends and self._ends[0] <= now:
             end = heapq.heappop(self._ends)
             if not end.felt.done():
