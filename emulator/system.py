@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -12,6 +13,9 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+COLLECT_EVERY = 200_000
+"""Objects made and still there, between two looks of the garbage collector at the youngest."""
 
 
 def raise_priority() -> str | None:
@@ -47,6 +51,26 @@ def die_with_parent() -> None:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
+
+
+@contextlib.contextmanager
+def collecting_seldom() -> Iterator[None]:
+    """Have the garbage collector look seldom: at a million small things of which next to none is garbage, it takes as
+    long as what is done with them, and holds up whatever is due meanwhile."""
+    usual = gc.get_threshold()
+    gc.set_threshold(COLLECT_EVERY, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+
+
+def keep() -> None:
+    """Collect what garbage there is, and have the collector leave alone what remains: going through the objects of a
+    numerical library takes it a tenth of a second, in which nothing else happens."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 @contextlib.contextmanager

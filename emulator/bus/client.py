@@ -17,6 +17,7 @@ from emulator.bus.wire import Header, Kind, WireError
 from emulator.clock import SAME_MOMENT, Clock
 from emulator.errors import DeadlineExceeded
 from emulator.node import GONE, Array, Deadline, Message, Work
+from emulator.system import keep
 from emulator.timeline import FOR_OTHERS, LEFT_OUT, WAIT, Metric, Span
 from emulator.units import SIZE, show
 
@@ -168,6 +169,8 @@ class BusNode:
         self._say_off_clock(self._reached(), begins=True)
         try:
             result = await self._device.beside(fn)
+            if self.round == 0:  # what a program sets up stays
+                keep()
         finally:
             now = self._clock.now()
             self._say_off_clock(now, begins=False)

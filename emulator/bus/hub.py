@@ -25,7 +25,7 @@ from emulator.clock import new_event_loop
 from emulator.errors import EdgebedError
 from emulator.plan import Plan
 from emulator.profiles import CONTROLLER, HUB
-from emulator.system import die_with_parent, host_id, raise_priority
+from emulator.system import collecting_seldom, die_with_parent, host_id, keep, raise_priority
 from emulator.timeline import Span
 
 _CARRIERS: dict[str, type[Transit] | type[KernelTransit]] = {"bus": Transit, "kernel": KernelTransit}
@@ -363,12 +363,13 @@ def main() -> int:
     token = sys.stdin.readline().strip()
     plan = Plan.model_validate_json(sys.stdin.readline())
     priority = raise_priority()
+    keep()
 
     async def serve() -> None:
         await Hub(plan, token, priority).serve(zmq.Context(), host)
 
     try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        with collecting_seldom(), asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(serve())
     except EdgebedError as error:
         sys.stderr.write(f"{error}\n")

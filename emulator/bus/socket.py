@@ -32,7 +32,8 @@ class Socket:
         self._socket = socket
         self._on_message = on_message
         self._loop = asyncio.get_running_loop()
-        self._pending = False
+        self._pending = False  # to look for messages
+        self._draining = False
         self._descriptor = int(socket.getsockopt(zmq.FD))
         self._loop.add_reader(self._descriptor, self._drain)
         self._drain_soon()
@@ -48,8 +49,8 @@ class Socket:
                 raise
             return False
         finally:
-            # The descriptor signals edges, and sending may have consumed one.
-            if self._readable():
+            # The descriptor signals edges, and sending may have consumed one. Who is about to look need not be told.
+            if not (self._draining or self._pending) and self._readable():
                 self._drain_soon()
         return True
 
@@ -64,19 +65,28 @@ class Socket:
             self._loop.call_soon(self._drain)
 
     def _drain(self) -> None:
-        self._pending = False
-        for _ in range(BURST):
-            if self._socket.closed or not self._readable():
-                return
-            frames = [self._socket.recv(_NOBLOCK, copy=False)]
-            while frames[-1].more:
-                frames.append(self._socket.recv(_NOBLOCK, copy=False))
-            try:
+        self._pending, self._draining = False, True
+        try:
+            for _ in range(BURST):
+                if self._socket.closed or (frames := self._next()) is None:
+                    return
                 self._on_message(frames)
-            except BaseException:
-                self._drain_soon()  # the next message is not to wait for another edge
-                raise
-        self._drain_soon()
+            self._drain_soon()
+        except BaseException:
+            self._drain_soon()  # the next message is not to wait for another edge
+            raise
+        finally:
+            self._draining = False
+
+    def _next(self) -> list[zmq.Frame] | None:
+        """The frames of the next message; None when there is none, and its coming will be an edge."""
+        try:
+            frames = [self._socket.recv(_NOBLOCK, copy=False)]
+        except zmq.Again:
+            return None
+        while frames[-1].more:
+            frames.append(self._socket.recv(_NOBLOCK, copy=False))
+        return frames
 
     def _readable(self) -> bool:
         return bool(int(self._socket.getsockopt(_EVENTS)) & _POLLIN)

@@ -61,6 +61,7 @@ class Transit:
         """Deliver nothing more."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def take(self, header: Header, frames: list[zmq.Frame]) -> None:
         """A message from its sender; `frames` are the header's and the tensors'."""
@@ -80,7 +81,11 @@ class Transit:
             held.early, held.frames = self._numbered, []
         self._network.send(header.sent, header.sender, header.receiver, header.nbytes, self._numbered)
         self._reached = max(self._reached, header.sent)
-        self._pump()
+        wakeup = self._network.wakeup()
+        if wakeup is not None and wakeup <= self.clock.now():
+            self._pump()
+        else:
+            self._wake_at(wakeup)
 
     def update(self, node: str, link: LinkProfile) -> float:
         """Give `node` another link, what is in transit on the one it had included; returns the emulated time of it."""
@@ -111,13 +116,23 @@ class Transit:
     def _pump(self) -> None:
         """Deliver what is due, and wake again when the next may be."""
         self._tell(self._network.advance(self._now()))
-        self.close()
-        wakeup = self._network.wakeup()
-        if wakeup is not None and wakeup <= self._horizon():  # else the change comes first, which looks again
-            # Looked at now and then, the chunks of a large message are not all left to account for when it is due.
-            loop = asyncio.get_running_loop()
-            when = min(self.clock.host_time(wakeup), loop.time() + ACCOUNT_SECONDS)
-            self._timer = loop.call_at(when, self._pump)
+        self._wake_at(self._network.wakeup())
+
+    def _wake_at(self, wakeup: float | None) -> None:
+        """Look again at that emulated time, or before."""
+        if wakeup is None or wakeup > self._horizon():  # the change comes first, which looks again
+            self.close()
+            return
+        # Looked at now and then, the chunks of a large message are not all left to account for when it is due.
+        loop = asyncio.get_running_loop()
+        when = min(self.clock.host_time(wakeup), loop.time() + ACCOUNT_SECONDS)
+        if self._timer is None or when < self._timer.when():
+            self.close()
+            self._timer = loop.call_at(when, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._pump()
 
     def _tell(self, happened: Iterable[Arrival | Departure]) -> None:
         """Let receivers and senders know of it."""

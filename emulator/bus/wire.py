@@ -64,7 +64,7 @@ class Kind(StrEnum):
     GONE = "gone"
 
 
-_KINDS = {kind.value for kind in Kind}
+_KINDS = {kind.value: kind for kind in Kind}
 
 
 @dataclass(slots=True)
@@ -150,23 +150,46 @@ def unpack(frame: Buffer) -> Header:
     if len(body) != 13:
         raise WireError(f"the header has {len(body)} fields, not 13")
     _, kind, sender, receiver, stage, number, round_, sent, off_clock, fields, tensors, due, nbytes = body
+    # All at once: the hub does this for every message, and next to none is refused.
+    if not (
+        type(kind) is type(sender) is type(receiver) is type(stage) is str
+        and kind in _KINDS
+        and len(sender) <= MAX_NAME
+        and len(receiver) <= MAX_NAME
+        and len(stage) <= MAX_NAME
+        and type(number) is type(round_) is type(nbytes) is int
+        and number >= 0
+        and round_ >= 0
+        and nbytes >= 0
+        and type(sent) is float
+        and -math.inf < sent < math.inf
+        and (due is None or (type(due) is float and -math.inf < due < math.inf))
+        and type(off_clock) is bool
+        and type(fields) is dict
+    ):
+        raise WireError(_fault(body))
+    return Header(
+        _KINDS[kind], sender, receiver, stage, number, round_, sent, off_clock, fields, _tensor_list(tensors), due,
+        nbytes,
+    )  # fmt: skip
+
+
+def _fault(body: list[Any]) -> str:
+    """What of a header's fields is not what it should be."""
+    _, kind, sender, receiver, stage, number, round_, sent, _, _, _, due, nbytes = body
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise WireError(f"unknown kind of message {kind!r:.80}")
+        return f"unknown kind of message {kind!r:.80}"
     for name, text in (("sender", sender), ("receiver", receiver), ("stage", stage)):
         if not isinstance(text, str) or len(text) > MAX_NAME:
-            raise WireError(f"{name} {text!r:.80} is not a name of at most {MAX_NAME} characters")
+            return f"{name} {text!r:.80} is not a name of at most {MAX_NAME} characters"
     for name, count in (("number", number), ("round", round_), ("nbytes", nbytes)):
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise WireError(f"{name} {count!r:.80} is not a count")
+            return f"{name} {count!r:.80} is not a count"
     if not isinstance(sent, float) or not math.isfinite(sent):
-        raise WireError(f"the time of sending {sent!r:.80} is not a time")
+        return f"the time of sending {sent!r:.80} is not a time"
     if due is not None and (not isinstance(due, float) or not math.isfinite(due)):
-        raise WireError(f"the due time {due!r:.80} is not a time")
-    if not isinstance(off_clock, bool) or not isinstance(fields, dict):
-        raise WireError("off_clock is not a boolean, or fields is not a map")
-    return Header(
-        Kind(kind), sender, receiver, stage, number, round_, sent, off_clock, fields, _tensor_list(tensors), due, nbytes
-    )  # fmt: skip
+        return f"the due time {due!r:.80} is not a time"
+    return "off_clock is not a boolean, or fields is not a map"
 
 
 def check_frames(header: Header, sizes: Sequence[int], limit: float) -> None:

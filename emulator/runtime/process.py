@@ -4,7 +4,6 @@ The hub's address, the node's name and the testbed's token come in the environme
 """
 
 import asyncio
-import gc
 import math
 import os
 import resource
@@ -22,7 +21,7 @@ from emulator.errors import EdgebedError
 from emulator.offset import ONE_CLOCK
 from emulator.runtime.alive import show_life
 from emulator.runtime.program import load
-from emulator.system import die_with_parent, host_id
+from emulator.system import die_with_parent, host_id, keep
 from emulator.units import SIZE, show
 
 REGISTER_SECONDS = float(os.environ.get("EDGEBED_REGISTER_SECONDS", "30"))
@@ -97,6 +96,7 @@ class Member:
             self._ahead = self._endpoint.hub_ahead.offset
             program = load(self._welcome["program"])
             limit_memory(self._welcome["memory"])
+            keep()
             self._endpoint.send(Header(Kind.READY, fields=self._clock()))
             read_back = self._welcome["compute"] != "quota"
             while (node := await self._unless_ended(self._runs.get())) is not None:
@@ -104,7 +104,7 @@ class Member:
                     read_back = self._read_back(node.cores)
                 await self._unless_ended(node.run(program))
                 self._node = None
-                gc.collect()  # what a run leaves is not to be collected in the next one's time
+                keep()  # what a run leaves is not to be collected in the next one's time
                 self._endpoint.send(Header(Kind.DONE, fields=self._clock()))
             return 0
         except Exception as error:

@@ -5,12 +5,10 @@ what is off the clock takes no time at all. The same seed and cost model give th
 """
 
 import asyncio
-import gc
 import heapq
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,14 +27,11 @@ from emulator.playing import Player
 from emulator.runtime.program import Program, load
 from emulator.runtime.virtual_node import VirtualNode
 from emulator.runtime.watch import Observer, Outcome
-from emulator.system import one_thread
+from emulator.system import collecting_seldom, one_thread
 from emulator.timeline import Metric, Span
 
 LOOK_EVERY = 4096
 """Messages and entries between two looks at how long this host has been at it."""
-
-COLLECT_EVERY = 200_000
-"""Objects made and still there, between two looks of the garbage collector at the youngest."""
 
 Note = Callable[[Span | Metric], None]
 Finished = Callable[[str, float], None]
@@ -75,7 +70,7 @@ async def _all_runs(
 ) -> None:
     one_thread()
     programs = {node.program: load(node.program) for node in plan.nodes}
-    with _collecting_seldom():
+    with collecting_seldom():
         for run in plan.runs:
             began = time.monotonic()
             charges = pricing(run.name) if pricing else _charges(plan, run)
@@ -90,17 +85,6 @@ async def _all_runs(
 
 def _charges(plan: Plan, run: RunPlan) -> Pricing:
     return Charges(plan.cost, run.name, first_run=run is plan.runs[0], seed=plan.seed)
-
-
-@contextmanager
-def _collecting_seldom() -> Iterator[None]:
-    """A timeline is a million small things, and next to none of them is garbage."""
-    usual = gc.get_threshold()
-    gc.set_threshold(COLLECT_EVERY, *usual[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
 
 
 class _End(float):
