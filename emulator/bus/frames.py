@@ -24,29 +24,23 @@ class Frames:
         Raises `WireError` for what the bus cannot carry.
         """
         counts = _packed(header.number) + _packed(header.round)
-        of_fields: list[tuple[str, type, object]] = []
+        form: list[object] = [len(header.sender), len(header.receiver), header.stage, header.off_clock]
         for name, value in header.fields.items():
             if type(value) is int and value >= 0:
                 counts += _packed(value)
-                of_fields.append((name, int, None))
+                form += name, int
             else:
-                of_fields.append((name, type(value), value))
-        form = (
-            len(header.sender),
-            len(header.receiver),
-            header.stage,
-            header.off_clock,
-            *of_fields,
-            *[(name, array.dtype, array.shape) for name, array in tensors.items()],
-        )
+                form += name, type(value), value
+        for name, array in tensors.items():
+            form += name, array.dtype, array.shape
         try:
-            rest = self._known.get(form)
+            rest = self._known.get(known := tuple(form))
         except TypeError:  # a list or a map among the fields
             total = _encoded(header, tensors)
             header.fields = msgpack.unpackb(msgpack.packb(header.fields))
             return total
         if rest is None:
-            rest = self._known[form] = _encoded(header, tensors) - counts
+            rest = self._known[known] = _encoded(header, tensors) - counts
         return rest + counts
 
 

@@ -170,7 +170,8 @@ class VirtualNode:
     async def compute(self, stage: str, fn: Callable[[], T], work: Work | None = None) -> T:
         async with self._device:
             start = self._reached()
-            self._slowdowns = since(self._slowdowns, start)
+            if self._is_another:
+                self._slowdowns = since(self._slowdowns, start)
             seconds = self._world.charge(self._plan, stage, work)
             cpu = seconds / self._plan.slowdown
             result = fn()
