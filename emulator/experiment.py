@@ -109,9 +109,10 @@ def run(
         predicted: dict[str, Comparison] = {}
         if cost is not None and not virtual:
             try:
-                said = predict(experiment, host, cost)
+                virtually = make_plan(experiment, host.core_flops, host.cores, virtual=True)
+                said = predict(experiment, host, cost, virtually)
                 predicted = recorder.compare(said)
-                outcome.notes.extend(recorder.drifts(said, {node.name: node.slowdown for node in plan.nodes}))
+                outcome.notes.extend(recorder.drifts(said, virtually))
             except EdgebedError as error:  # what was measured stands without it
                 outcome.notes.append(f"not predicted: {error}")
         finished = _judge(experiment, plan, runtime, host, recorder, outcome, predicted)

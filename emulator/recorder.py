@@ -1,7 +1,7 @@
 """Keeps what happens in an experiment's runs, as it comes, and says what each came to."""
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from emulator import kernel_fidelity, quota, replay, timeline, verdict
@@ -14,6 +14,7 @@ from emulator.report import files, prediction
 from emulator.report.metrics import metrics_csv
 from emulator.report.progress import Progress
 from emulator.report.summary import Summary, summarise
+from emulator.retiming import replayed
 from emulator.timeline import Entry, Metric, Span
 from emulator.verdict import HostFacts
 
@@ -122,16 +123,24 @@ class Recorder:
         files.write(self.folder / files.PREDICTION, prediction.prediction_csv(pairs))
         return found
 
-    def drifts(self, predicted: list[Span], slowdowns: Mapping[str, float]) -> list[str]:
-        """Where this host was not as quick as when it was calibrated, one line for each run."""
-        said = timeline.runs(predicted)
-        found = {run: drift(spans, said[run], slowdowns) for run, spans in self._spans.items()}
-        return [
-            f"{run}: its computations took {ratio:.2f} times the CPU time that this host was calibrated at: other work "
-            f"slowed it down, then or now, and the prediction is off by that (edgebed calibrate measures anew)"
-            for run, ratio in found.items()
-            if ratio is not None and abs(ratio - 1) > DRIFT
-        ]
+    def drifts(self, predicted: list[Span], plan: Plan) -> list[str]:
+        """Where this host was not as quick as when it was calibrated, one line for each run; `plan` is the one that was
+        predicted."""
+        said, slowdowns = timeline.runs(predicted), {node.name: node.slowdown for node in plan.nodes}
+        ratios = {run: drift(spans, said[run], slowdowns) for run, spans in self._spans.items()}
+        drifted = {run: ratio for run, ratio in ratios.items() if ratio is not None and abs(ratio - 1) > DRIFT}
+        again = replayed([span for spans in self._spans.values() for span in spans], plan) if drifted else {}
+        lines = []
+        for run, ratio in drifted.items():
+            at_that = (
+                f", and by {100 * again[run].latency.error:+.1f} % at the CPU time that they took" if again else ""
+            )
+            lines.append(
+                f"{run}: its computations took {ratio:.2f} times the CPU time that this host was calibrated at: other "
+                f"work slowed it down, then or now, and the prediction is off by that{at_that} (edgebed calibrate "
+                f"measures anew)"
+            )
+        return lines
 
     def _begin(self, run: str) -> None:
         self._spans[run], self._metrics[run], self._round[run] = [], [], 0

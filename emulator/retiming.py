@@ -2,10 +2,11 @@
 take, replayed in virtual time."""
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from emulator import timeline
+from emulator.comparison import Comparison, compare
 from emulator.cost import Hardware
 from emulator.errors import InputError
 from emulator.node import Work
@@ -80,6 +81,16 @@ def retime(recorded: Iterable[Span], old: Plan, new: Plan) -> list[Span]:
         pricing=lambda run: Replay(run, by_run[run], slowdowns, names),
     )
     return spans
+
+
+def replayed(recorded: Sequence[Span], plan: Plan) -> dict[str, Comparison]:
+    """How each run of `plan` compares with itself at the CPU times that it measured: what it is off by is not the
+    calibration's doing, but that of links and protocol. Nothing where it cannot be replayed."""
+    try:
+        again = timeline.runs(retime(recorded, plan, plan))
+        return {run: compare(own, again[run]) for run, own in timeline.runs(recorded).items() if run in again}
+    except (InputError, ValueError):
+        return {}
 
 
 def _check_rounds(run: str, spans: list[Span], planned: int) -> None:

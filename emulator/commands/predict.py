@@ -24,7 +24,7 @@ from emulator.profiles import Experiment
 from emulator.report import explanation as explained
 from emulator.report import files
 from emulator.report.explanation import Curve
-from emulator.retiming import check_recording, retime
+from emulator.retiming import check_recording, replayed, retime
 from emulator.timeline import Span
 
 
@@ -96,7 +96,7 @@ def _of_run(
             agreed = {run: compare(by_run[run], own) for run, own in timeline.runs(said).items()}
         except (KeyError, ValueError) as error:
             raise InputError(f"{folder}: the recorded run lacks spans: {error}: run the experiment again") from None
-        _show(_explanations(said, old, algorithms), agreed, {}, as_json, _replayed(spans, old))
+        _show(_explanations(said, old, algorithms), agreed, {}, as_json, replayed(spans, old))
         return
     other = recorded.model_copy(update={"testbed": load_testbed(testbed)})
     new = make_plan(other, host.core_flops, host.cores, virtual=True)
@@ -110,15 +110,6 @@ def _of_run(
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
-
-
-def _replayed(spans: Sequence[Span], plan: Plan) -> dict[str, Comparison]:
-    """The run as it would be at the CPU times that it measured; nothing where it cannot be replayed."""
-    try:
-        again = timeline.runs(retime(spans, plan, plan))
-        return {run: compare(own, again[run]) for run, own in timeline.runs(spans).items() if run in again}
-    except (InputError, ValueError):
-        return {}
 
 
 def _explanations(spans: Sequence[Span], plan: Plan, only: Sequence[str] = ()) -> list[Explanation]:
@@ -164,9 +155,9 @@ def _show(
     agreed: Mapping[str, Comparison],
     curves: Mapping[str, Curve],
     as_json: bool,
-    replayed: Mapping[str, Comparison] | None = None,
+    again: Mapping[str, Comparison] | None = None,
 ) -> None:
     if as_json:
-        sys.stdout.write(explained.to_json(found, agreed, curves, replayed))
+        sys.stdout.write(explained.to_json(found, agreed, curves, again))
     else:
-        click.echo(explained.to_text(found, agreed, curves, replayed))
+        click.echo(explained.to_text(found, agreed, curves, again))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import statistics
 import time
@@ -218,6 +219,22 @@ def test_a_run_is_retimed_for_another_testbed(both: Both) -> None:
     accuracies = [(row["algorithm"], row["round"], row["accuracy"]) for row in both.metrics("local") if row["accuracy"]]
     assert [(row["algorithm"], row["round"], row["accuracy"]) for row in rows] == accuracies
     assert all(float(row["emulated_s"]) < float(row["recorded_s"]) for row in rows)
+
+
+def test_what_a_calibration_is_off_by_is_told_from_what_links_and_protocol_are(both: Both, cache: Path) -> None:
+    (kept,) = (cache / "calibrations").glob("*.json")
+    calibration = json.loads(kept.read_text())
+    for stage in calibration["cost"]["stages"]:
+        stage["overhead"] /= 3
+        stage["efficiency"] = stage["efficiency"] and 3 * stage["efficiency"]
+    (both.folder / "off.json").write_text(json.dumps(calibration))
+    done = edgebed("run", *EXPERIMENT, "--rounds", 4, "--set", "calibration=off.json", "--out", "off", cwd=both.folder)
+    assert done.status in (0, 3), done.err
+    for name, one in read_result(both.folder / "off")["algorithms"].items():
+        (note,) = re.findall(rf"{name}: its computations took ([\d.]+) times .* by (\S+) % at the CPU time", done.err)
+        ratio, rest = map(float, note)
+        assert ratio > 1.5, f"{name}: {ratio}"
+        assert abs(rest) / 100 < abs(one["predicted"]["error"]) / 2, f"{name}: {rest} % of {one['predicted']['error']}"
 
 
 @pytest.mark.parametrize(
