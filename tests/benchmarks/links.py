@@ -136,7 +136,7 @@ def main() -> None:
         "delay": [added_delay(1), added_delay(MANY)],
         "fair": fairness(),
         "trace": trace_error(),
-        "hub": [hub_cost(16 * KIB), hub_cost(256 * KIB)],
+        "hub": [hub_cost(nbytes * KIB) for nbytes in (16, 64, 256)],
     }
     print(json.dumps({"links": figures}, indent=2))
 

@@ -23,7 +23,9 @@ from emulator.library import load
 from emulator.plan import make_plan
 from emulator.prediction import cost_model
 from emulator.profiles import LinkProfile
+from emulator.report import files
 from emulator.report.progress import Progress
+from emulator.retiming import replayed
 from emulator.runtime.virtual import simulate
 from emulator.timeline import Span
 from emulator.vectorised import Fleet, parallel_round
@@ -49,12 +51,15 @@ def virtual(overrides: dict[str, Any], repeats: int = 3) -> dict[str, float]:
         best = min(best, time.process_time() - began)
     spans = [entry for entry in spans if isinstance(entry, Span)]
     emulated = sum(timeline.emulated_time(own) for own in timeline.runs(spans).values())
+    # What it would take in processes on this host, at the least: its time scale times what it emulates.
+    in_processes = make_plan(experiment, host.core_flops, host.cores).scale * emulated
     return {
         "cpu_s": best,
         "client_events": len(spans),
         "client_events_per_s": len(spans) / best,
         "emulated_s": emulated,
         "times_real_time": emulated / best,
+        "times_run_in_processes": in_processes / best,
     }
 
 
@@ -123,6 +128,8 @@ def agreement(reference: str, overrides: dict[str, Any]) -> dict[str, Any]:
     cost_model(experiment, host)
     with tempfile.TemporaryDirectory() as folder, Progress(Console(stderr=True)) as progress:
         finished = experiments.run(experiment, "local", host, Path(folder) / "run", progress)
+        spans = files.read_timeline(finished.folder / files.TIMELINE)
+    again = replayed(spans, make_plan(experiment, host.core_flops, host.cores, virtual=True))
     ranked = [
         sorted(finished.predicted, key=lambda name: getattr(finished.predicted[name].latency, which))
         for which in ("measured_mean", "predicted_mean")
@@ -135,6 +142,7 @@ def agreement(reference: str, overrides: dict[str, Any]) -> dict[str, Any]:
                 "measured_ms": 1e3 * one.latency.measured_mean,
                 "predicted_ms": 1e3 * one.latency.predicted_mean,
                 "error": one.latency.error,
+                "error_at_measured_cpu": again[name].latency.error if name in again else None,
                 "stage_median_errors": {stage: each.median_error for stage, each in one.stages.items()},
             }
             for name, one in finished.predicted.items()
