@@ -31,11 +31,15 @@ class Clock:
 
     def now(self) -> float:
         """Emulated seconds since the epoch."""
-        return (self._host() - self.epoch) / self.scale
+        return self.emulated(self._host())
 
     def host_time(self, emulated: float) -> float:
         """The host's monotonic time at an emulated one: what an event loop's `call_at` takes."""
         return self.epoch + emulated * self.scale
+
+    def emulated(self, host_time: float) -> float:
+        """The emulated time at one of the host's."""
+        return (host_time - self.epoch) / self.scale
 
     async def sleep_until(self, emulated: float) -> None:
         """Return at `emulated`, or at once when it is past. Absolute, so that errors do not add up."""
@@ -52,8 +56,9 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 class World:
     """What happens in virtual time besides timers: here, nothing."""
 
-    def next_moment(self) -> float:
-        """The loop's time at which something will happen; infinity where nothing will."""
+    def next_moment(self, until: float) -> float:
+        """The loop's time, by `until`, at which something will happen; infinity where nothing will. Until then nobody
+        does anything."""
         return math.inf
 
     def pass_moment(self) -> bool:
@@ -105,7 +110,9 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         """Go to the next timer, which is so many seconds away, unless the world lets somebody go on before."""
         timer = math.inf if seconds is None else self._virtual_now + seconds
         while True:
-            moment = self.world.next_moment()
+            # Who goes on when this moment is over does so at it: nothing may be taken as past that comes later.
+            until = min(timer, self._virtual_now + SAME_MOMENT) if self._last else timer
+            moment = self.world.next_moment(until)
             if self._last and min(moment, timer) - self._virtual_now > SAME_MOMENT:
                 self._end_moment()
                 return

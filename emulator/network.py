@@ -99,6 +99,7 @@ class Network:
         self._parked: list[_Flight] = []  # at senders that cannot reach the receiver
         self._order = count()
         self._news: News = []  # accounted for, and not yet told
+        self._arrived = False  # whether there are arrivals among them
         self._accounted = -math.inf
 
     # -- what there is
@@ -147,7 +148,7 @@ class Network:
     def advance(self, now: float) -> News:
         """Account for everything up to `now`; returns what left and what arrived, in order of time."""
         self._account(now)
-        news, self._news = self._news, []
+        news, self._news, self._arrived = self._news, [], False
         return news
 
     def wakeup(self) -> float | None:
@@ -160,6 +161,22 @@ class Network:
         if self._turns:
             time = min(time, self._turns[0][0])
         return None if time == math.inf else time
+
+    def foresee(self, until: float, *, departures: bool) -> float:
+        """The time, by `until`, from which `advance` has an arrival or, with `departures`, a departure; else infinity.
+
+        Accounts for what happens before: until then nobody may send, or change a link.
+        """
+        while not (self._arrived or (departures and self._news)):
+            time = self._events[0][0] if self._events else math.inf
+            if self._turns:
+                time = min(time, self._turns[0][0])
+            if self._admissions:
+                time = min(time, self._admissions[0][0])
+            if time > until or time == math.inf:
+                return math.inf
+            self._account(time)
+        return self._accounted
 
     # -- changes; each returns what `advance` would have
 
@@ -255,6 +272,7 @@ class Network:
             self._news.append(Departure(flight.token, time))
         else:
             self._news.append(Arrival(flight.token, time))
+            self._arrived = True
 
     def _cross(self, time: float, flight: _Flight, crossed: Transfer, hop: int, step: _Step) -> None:
         """A chunk comes to the link `hop` on its way."""

@@ -126,6 +126,7 @@ class _World(World):
         for node in plan.nodes:
             self._nodes[node.name] = VirtualNode(self, node)
             self._programs[node.name] = node.program
+        self.waiting = 0
         self._transit: dict[int, tuple[Header, Message]] = {}
         self._sent = 0
         self._missed = 0
@@ -203,18 +204,23 @@ class _World(World):
 
     # -- the links
 
+    def look(self) -> None:
+        self._tell(self._network.advance(self.clock.now()))
+
     def until(self, emulated: float) -> asyncio.Future[None]:
         end = _End(emulated)
         end.felt = self._loop.create_future()
         heapq.heappush(self._ends, end)
         return end.felt
 
-    def next_moment(self) -> float:
-        wakeup = self._network.wakeup()
-        self._wakeup = math.inf if wakeup is None else wakeup
-        self._moment = min(self._wakeup, self._ends[0]) if self._ends else self._wakeup
+    def next_moment(self, until: float) -> float:
+        moment = self._ends[0] if self._ends else math.inf
         if self._has_scenario and (change := self._player.wakeup()) is not None:
-            self._moment = min(self._moment, change)
+            moment = min(moment, change)
+        if until < math.inf:
+            until = self.clock.emulated(until)
+        self._wakeup = self._network.foresee(min(moment, until), departures=self.waiting > 0)
+        self._moment = min(self._wakeup, moment)
         return self.clock.host_time(self._moment)
 
     def pass_moment(self) -> bool:

@@ -33,6 +33,12 @@ class World(Protocol):
     frames: Frames
     max_message: float
 
+    waiting: int
+    """How many nodes wait for room in their up links: departures are told of at once for them alone."""
+
+    def look(self) -> None:
+        """Tell everybody what has happened by now."""
+
     def carry(self, header: Header, message: Message) -> None:
         """Take a message from its sender."""
 
@@ -107,7 +113,9 @@ class VirtualNode:
         header = Header(Kind.DATA, self.name, to, kind, 0, self.round, 0.0, off_clock, dict(fields) if fields else {})
         if not off_clock:
             if not self._has_room(payload):
-                await self._wait_for_room(payload)
+                self._world.look()
+                if not self._has_room(payload):
+                    await self._wait_for_room(payload)
             self._sent += 1
             header.number = self._sent
             self._outstanding[header.number] = payload
@@ -279,10 +287,14 @@ class VirtualNode:
     async def _wait_for_room(self, payload: int) -> None:
         """Wait until the message fits the up link's queue; one larger than the queue goes alone."""
         start = self._reached()
-        while not self._has_room(payload):
-            if self._room is None or self._room.done():
-                self._room = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._room)
+        self._world.waiting += 1
+        try:
+            while not self._has_room(payload):
+                if self._room is None or self._room.done():
+                    self._room = asyncio.get_running_loop().create_future()
+                await asyncio.shield(self._room)
+        finally:
+            self._world.waiting -= 1
         self._room = None
         end = max(start, self._departed)
         self._settled = max(self._settled, end)

@@ -184,7 +184,7 @@ def test_virtual_time_jumps_to_what_happens_in_the_world_too() -> None:
             self.times = times
             self.heard: list[float] = []
 
-        def next_moment(self) -> float:
+        def next_moment(self, until: float) -> float:
             return self.times[0] if self.times else math.inf
 
         def pass_moment(self) -> bool:
