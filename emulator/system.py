@@ -35,6 +35,22 @@ def raise_priority() -> str | None:
         return f"no right to raise the hub's priority ({error.strerror}): run as root or with CAP_SYS_NICE"
 
 
+@contextlib.contextmanager
+def urgent() -> Iterator[None]:
+    """Have the threads that start meanwhile, which only carry messages, go before all others where this process has the
+    right to that (Linux): a message is not to wait for its turn among those that compute."""
+    try:
+        before = os.sched_getscheduler(0), os.sched_getparam(0)
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except (OSError, AttributeError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
+
+
 def lower_this_thread() -> None:
     """Give way to the event loops of all nodes, where the system has priorities per thread (Linux)."""
     if sys.platform == "linux":
@@ -68,9 +84,13 @@ def collecting_seldom() -> Iterator[None]:
 def keep() -> None:
     """Collect what garbage there is, and have the collector leave alone what remains: going through the objects of a
     numerical library takes it a tenth of a second, in which nothing else happens."""
-    gc.unfreeze()
     gc.collect()
     gc.freeze()
+
+
+def release() -> None:
+    """Have the collector look at everything again."""
+    gc.unfreeze()
 
 
 @contextlib.contextmanager

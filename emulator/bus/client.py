@@ -17,7 +17,7 @@ from emulator.bus.wire import Header, Kind, WireError
 from emulator.clock import SAME_MOMENT, Clock
 from emulator.errors import DeadlineExceeded
 from emulator.node import GONE, Array, Deadline, Message, Work
-from emulator.system import keep
+from emulator.system import keep, release
 from emulator.timeline import FOR_OTHERS, LEFT_OUT, WAIT, Metric, Span
 from emulator.units import SIZE, show
 
@@ -167,9 +167,14 @@ class BusNode:
 
     async def off_clock(self, fn: Callable[[], T]) -> T:
         self._say_off_clock(self._reached(), begins=True)
+        sets_up = self.round == 0
+        if sets_up:
+            # What the run before has set up is collected now, when nobody waits, and what this one does stays.
+            release()
+            keep()
         try:
             result = await self._device.beside(fn)
-            if self.round == 0:  # what a program sets up stays
+            if sets_up:
                 keep()
         finally:
             now = self._clock.now()

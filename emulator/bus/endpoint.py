@@ -14,7 +14,7 @@ from emulator.bus.socket import Socket
 from emulator.bus.wire import Header, Kind, Tensors, WireError
 from emulator.errors import DeadlineExceeded, EdgebedError, Refused
 from emulator.offset import NOTHING_KNOWN, ONE_CLOCK, Estimate, better, measured
-from emulator.system import host_id
+from emulator.system import host_id, urgent
 
 BEAT_SECONDS = 1.0
 LINGER_SECONDS = 5.0
@@ -61,7 +61,8 @@ class Endpoint:
 
         Raises `Refused` with the hub's reason, `DeadlineExceeded` when there is no answer in `timeout` seconds.
         """
-        dealer = self._context.socket(zmq.DEALER)
+        with urgent():  # the first socket starts ZeroMQ's threads
+            dealer = self._context.socket(zmq.DEALER)
         dealer.setsockopt(zmq.IDENTITY, self._identity)
         dealer.setsockopt(zmq.SNDHWM, 0)
         dealer.setsockopt(zmq.RCVHWM, 0)

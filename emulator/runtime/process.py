@@ -102,9 +102,10 @@ class Member:
             while (node := await self._unless_ended(self._runs.get())) is not None:
                 if not read_back:
                     read_back = self._read_back(node.cores)
+                # What the run before has left. Not at its end: others are still on the clock then.
+                keep()
                 await self._unless_ended(node.run(program))
                 self._node = None
-                keep()  # what a run leaves is not to be collected in the next one's time
                 self._endpoint.send(Header(Kind.DONE, fields=self._clock()))
             return 0
         except Exception as error:
