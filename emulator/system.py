@@ -14,6 +14,8 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
+HUB_PRIORITY, CARRIER_PRIORITY = 2, 1
+"""Of real time, where the system grants it: the hub is before whatever brings its messages."""
 COLLECT_EVERY = 200_000
 """Objects made and still there, between two looks of the garbage collector at the youngest."""
 
@@ -24,7 +26,7 @@ def raise_priority() -> str | None:
     Call it before any thread starts: on Linux threads inherit what their creator has at that moment.
     """
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(HUB_PRIORITY))
         return None
     except (OSError, AttributeError):
         pass
@@ -41,7 +43,7 @@ def urgent() -> Iterator[None]:
     right to that (Linux): a message is not to wait for its turn among those that compute."""
     try:
         before = os.sched_getscheduler(0), os.sched_getparam(0)
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(CARRIER_PRIORITY))
     except (OSError, AttributeError):
         yield
         return
