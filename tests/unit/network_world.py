@@ -128,6 +128,21 @@ def by_polling(built: Network, actions: Sequence[Action], step: float) -> Iterat
         yield from ((now, news) for news in built.advance(now))
 
 
+def by_foresight(built: Network, actions: Sequence[Action], *, departures: bool) -> Iterator[Look]:
+    """What happens, seen by going from one arrival, or departure, to the next, up to the next action."""
+    left = list(enumerate(actions))
+    while True:
+        until = left[0][1].at if left else math.inf
+        moment = built.foresee(until, departures=departures)
+        if moment < math.inf:
+            yield from ((moment, news) for news in built.advance(moment))
+        elif left:
+            token, action = left.pop(0)
+            yield from ((until, news) for news in act(built, action, token))
+        else:
+            return
+
+
 Driver = Callable[[Network, Sequence[Action]], Iterator[Look]]
 
 

@@ -17,6 +17,7 @@ from tests.unit.network_world import (
     Send,
     Update,
     arrivals,
+    by_foresight,
     by_polling,
     by_wakeups,
     channel,
@@ -327,6 +328,18 @@ def test_it_does_not_matter_when_somebody_looks(world: Traffic, step: float) -> 
     polled = arrivals(world.network(), *world.actions, drive=functools.partial(by_polling, step=step))
     for one, other in zip(polled, woken, strict=True):
         assert_close(one, other, what="arrival when polled, against woken")
+
+
+@given(traffic(profiles, updated=True), st.booleans())
+def test_going_from_one_arrival_to_the_next_finds_all_of_them_at_their_times(world: Traffic, departures: bool) -> None:
+    foreseen = list(by_foresight(world.network(), world.actions, departures=departures))
+    woken = [news for _, news in by_wakeups(world.network(), world.actions)]
+    for kind in (Arrival, Departure) if departures else (Arrival,):
+        assert [news for _, news in foreseen if type(news) is kind] == [news for news in woken if type(news) is kind]
+    for moment, news in foreseen:
+        if isinstance(news, Arrival):
+            assert news.due <= moment
+            assert_close(news.due, moment, what="arrival, against the moment foreseen")
 
 
 @given(traffic(profiles), st.lists(st.floats(0, 3), min_size=1, max_size=3))
