@@ -363,9 +363,9 @@ def main() -> int:
     token = sys.stdin.readline().strip()
     plan = Plan.model_validate_json(sys.stdin.readline())
     priority = raise_priority()
-    keep()
 
     async def serve() -> None:
+        keep()
         await Hub(plan, token, priority).serve(zmq.Context(), host)
 
     try:
