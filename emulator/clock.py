@@ -31,7 +31,7 @@ class Clock:
 
     def now(self) -> float:
         """Emulated seconds since the epoch."""
-        return self.emulated(self._host())
+        return (self._host() - self.epoch) / self.scale
 
     def host_time(self, emulated: float) -> float:
         """The host's monotonic time at an emulated one: what an event loop's `call_at` takes."""

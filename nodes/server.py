@@ -6,8 +6,7 @@ has the rounds instead. PyTorch is imported when the program starts, off the eve
 asked to `check` an experiment at once.
 """
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from statistics import fmean
@@ -20,7 +19,6 @@ from nodes.prepared import Server
 
 if TYPE_CHECKING:
     from emulator import Node
-    from emulator.node import Array
 
 __all__ = ["Settings", "check", "main", "prepare", "sizes", "subject", "synchronous"]
 
@@ -101,16 +99,12 @@ async def _train(node: "Node", server: Server, round: int, evaluate: bool) -> li
         for metric, value in metrics.items():
             node.record(metric, value)
         losses += own_losses
-        answers = [{} if gradient is None else {"gradient": gradient} for gradient in gradients]
-        await _send_all(node, group, "downlink", answers)
+        for client, gradient in zip(group, gradients, strict=True):
+            await node.send(client, "downlink", tensors={} if gradient is None else {"gradient": gradient})
 
     if average:
         states = {place: (await node.receive("model_up", client)).tensors for place, client in enumerate(clients)}
         state = await node.compute("aggregate", partial(training.average, states), server.average_work(len(clients)))
-        await _send_all(node, clients, "model_down", [state] * len(clients))
+        for client in clients:
+            await node.send(client, "model_down", tensors=state)
     return losses
-
-
-async def _send_all(node: "Node", clients: Sequence[str], kind: str, tensors: "Sequence[Mapping[str, Array]]") -> None:
-    """Send to all at once: where a sender has to wait for one client's link, the others do not."""
-    await asyncio.gather(*(node.send(client, kind, tensors=own) for client, own in zip(clients, tensors, strict=True)))

@@ -3,7 +3,6 @@
 What a round consists of is in nodes/timed_together.py, for clients that train at once, and nodes/timed_turns.py.
 """
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
@@ -152,9 +151,8 @@ class Rounds(ABC):
         await self.send_all([*uploads], "downlink", answers)
 
     async def send_all(self, clients: Sequence[str], kind: str, tensors: "Sequence[Mapping[str, Array]]") -> None:
-        """Send to all at once: where a sender has to wait for one client's link, the others do not."""
-        sent = (self.node.send(client, kind, tensors=own) for client, own in zip(clients, tensors, strict=True))
-        await asyncio.gather(*sent)
+        for client, own in zip(clients, tensors, strict=True):
+            await self.node.send(client, kind, tensors=own)
         self._acted = self.node.deadline(0.0)
 
     async def drop(self, clients: Iterable[str]) -> None:
