@@ -1,4 +1,4 @@
-"""A change of a node while its testbed runs: another link, another device, or other figures of those it has.
+"""A change of a node or segment while its testbed runs: another link or device, or other figures of those it has.
 
 Whoever orders it: a user, at once (see `control`), or a scenario (see `scenario`).
 """
@@ -37,17 +37,26 @@ def changed(node: NodePlan, link: LinkProfile | None, device: DeviceProfile | No
 
 def wanted(node: NodePlan, fields: Mapping[str, Any], core_flops: float) -> NodePlan:
     """`node` with the whole `link` and the whole `device` that a message may hold. Raises as `checked` does."""
-    link = checked(LinkProfile, fields["link"]) if "link" in fields else None
-    for channel in (link.up, link.down) if link is not None else ():
-        if isinstance(channel.trace, str):
-            raise InputError(f"the trace '{channel.trace}' is but a name: send what it says")
+    link = _whole_link(fields["link"]) if "link" in fields else None
     device = checked(DeviceProfile, fields["device"]) if "device" in fields else None
     return changed(node, link, device, core_flops)
+
+
+def wanted_of_segment(fields: Mapping[str, Any]) -> LinkProfile:
+    """The whole `link` that a message has for a segment, and nothing else. Raises as `checked` does."""
+    if "device" in fields or "link" not in fields:
+        raise InputError("a segment has a link and nothing else")
+    return _whole_link(fields["link"])
 
 
 def in_force(node: NodePlan) -> dict[str, Any]:
     """The link and the device of `node` as a message holds them."""
     return {"link": node.link.model_dump(mode="json"), "device": node.device.model_dump(mode="json")}
+
+
+def segment_in_force(link: LinkProfile) -> dict[str, Any]:
+    """The link of a segment as a message holds it."""
+    return {"segment": link.model_dump(mode="json")}
 
 
 def differences(before: NodePlan, after: NodePlan) -> dict[str, str]:
@@ -59,6 +68,11 @@ def differences(before: NodePlan, after: NodePlan) -> dict[str, str]:
         figures = f"{show(after.device.training, THROUGHPUT, DIGITS)}, {show(after.device.memory, SIZE, DIGITS)}"
         found[DEVICE_CHANGE] = f"{before.device.name} -> {after.device.name} ({figures})"
     return found
+
+
+def segment_differences(before: LinkProfile, after: LinkProfile) -> dict[str, str]:
+    """As `differences`, of a segment's link."""
+    return {SEGMENT_CHANGE: link_difference(before, after)} if after != before else {}
 
 
 def link_difference(before: LinkProfile, after: LinkProfile) -> str:
@@ -85,16 +99,25 @@ def is_live(span: Span) -> bool:
     return span.stage in STAGES and span.due is None
 
 
-def told(node: str, change: Mapping[str, Any]) -> list[str]:
+def told(who: str, change: Mapping[str, Any]) -> list[str]:
     """A line for each of the `details` (see `differences`) of a change, with its time: `at`, `run` and `round`."""
     when = f"at {change['at']:.3f} s of {change['run']}, round {change['round']}"
-    return [f"{said(node, stage, detail)} {when}" for stage, detail in change["details"].items()]
+    return [f"{said(who, stage, detail)} {when}" for stage, detail in change["details"].items()]
 
 
-def said(node: str, stage: str, detail: str) -> str:
-    """What happened to a node, in words: 'client-1: link wifi-5 -> lte (...)', 'client-1: disconnected'."""
+def said(who: str, stage: str, detail: str) -> str:
+    """What happened to a node or segment, in words: 'client-1: link wifi-5 -> lte (...)', 'client-1: disconnected'."""
     what = "" if stage in (CONNECTION_CHANGE, PARTITION_CHANGE) else stage.removesuffix("_change").replace("_", " ")
-    return f"{node}: {what} {detail}" if what else f"{node}: {detail}"
+    return f"{who}: {what} {detail}" if what else f"{who}: {detail}"
+
+
+def _whole_link(words: object) -> LinkProfile:
+    """The link that `words` are, with its traces."""
+    link = checked(LinkProfile, words)
+    for channel in (link.up, link.down):
+        if isinstance(channel.trace, str):
+            raise InputError(f"the trace '{channel.trace}' is but a name: send what it says")
+    return link
 
 
 def _channel(before: Channel, after: Channel) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from emulator import timeline
+from emulator.bottleneck import Bottlenecks
 from emulator.critical_path import OVERHEAD, Step, breakdown, critical_path
-from emulator.profiles import LinkProfile
-from emulator.rate import mean_rate
+from emulator.plan import SERVER_ROLES, Plan
+from emulator.profiles import DIRECTIONS
 from emulator.timeline import FOR_OTHERS, WAIT, Span
-from emulator.transport import payload
 
 NOTHING = "nothing"
 LATE = "late nodes"
@@ -26,7 +26,7 @@ class Explanation:
     median: float
     stages: Mapping[str, float]  # seconds by stage, and `overhead`
     stragglers: Mapping[str, float]  # share of the rounds in which the node has most of the critical path
-    resources: Mapping[str, float]  # seconds by what was waited for: "client-1 compute", "client-1 up link"
+    resources: Mapping[str, float]  # seconds by what was waited for: "client-1 compute", "segment cell up link"
     path: Sequence[Step]  # of the round nearest the median
 
     @property
@@ -35,13 +35,16 @@ class Explanation:
         return max(self.resources, key=lambda name: self.resources[name])
 
 
-def explain(spans: Sequence[Span], links: Mapping[str, LinkProfile], servers: Collection[str]) -> Explanation:
-    """The explanation of one run; `links` of every node. `ValueError` if timing is missing.
+def explain(spans: Sequence[Span], plan: Plan) -> Explanation:
+    """The explanation of one run of `plan`. `ValueError` if timing is missing.
 
-    A message waits for the slower of the two links it crosses; of one that follows a trace, the mean counts. The
-    straggler is the client with the longest part of the round's critical path: its own computations, and the messages
-    it sends and receives.
+    A message waits for one of the links it crosses, be it a node's or a segment's: see `bottleneck`. The straggler is
+    the client with the longest part of the round's critical path: its own computations, and the messages it sends and
+    receives.
     """
+    servers = {name for role in SERVER_ROLES for name in plan.peers.get(role, ())}
+    bottlenecks = Bottlenecks((span for span in spans if span.is_message and not span.off_clock), plan.way)
+    segments = {f"{name} {way}" for name in plan.segments for way in DIRECTIONS}
     by_round = timeline.rounds(spans)
     latencies = timeline.latencies(spans)
     stages: defaultdict[str, float] = defaultdict(float)
@@ -52,8 +55,8 @@ def explain(spans: Sequence[Span], links: Mapping[str, LinkProfile], servers: Co
             stages[stage] += seconds / len(by_round)
         own: defaultdict[str, float] = defaultdict(float)
         for step in critical_path(of_round):
-            resources[_resource(step.span, links)] += step.seconds / len(by_round)
-            for node in {step.span.node, step.span.ends_at} - set(servers):
+            resources[_resource(step.span, bottlenecks, segments)] += step.seconds / len(by_round)
+            for node in {step.span.node, step.span.ends_at} - servers:
                 own[node] += step.seconds
         if own:
             stragglers[max(own, key=lambda node: own[node])] += 1
@@ -77,13 +80,12 @@ def shares(explanation: Explanation) -> dict[str, float]:
     return {stage: seconds / explanation.mean for stage, seconds in sorted(parts.items(), key=lambda item: -item[1])}
 
 
-def _resource(span: Span, links: Mapping[str, LinkProfile]) -> str:
+def _resource(span: Span, bottlenecks: Bottlenecks, segments: Collection[str]) -> str:
     if span.detail == FOR_OTHERS:
         return LATE
     if span.stage == WAIT:
         return f"{span.node} up link"
     if not span.is_message:
         return f"{span.node} compute"
-    up, down = links[span.node].up, links[span.peer].down
-    slower = payload(up, mean_rate(up)) <= payload(down, mean_rate(down))
-    return f"{span.node} up link" if slower else f"{span.peer} down link"
+    link = bottlenecks.of(span)
+    return f"segment {link} link" if link in segments else f"{link} link"

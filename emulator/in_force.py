@@ -10,10 +10,9 @@ from emulator.change import (
     CONNECTION_CHANGE,
     LINK_CHANGE,
     PARTITION_CHANGE,
-    SEGMENT_CHANGE,
     changed,
     differences,
-    link_difference,
+    segment_differences,
 )
 from emulator.figures import altered, checked, scaled, slowed
 from emulator.network import Arrival, Departure, Network
@@ -58,7 +57,7 @@ class InForce:
     def begin(self) -> None:
         """A run begins: what a scenario had changed is as it was."""
         self.nodes = dict(self._own)
-        self._segments = dict(self._own_segments)
+        self.segments = dict(self._own_segments)
         self._away: set[str] = set()
         self._groups: Sequence[Sequence[str]] = []
 
@@ -71,6 +70,11 @@ class InForce:
         self._own[name] = own.model_copy(update=new)
         self.nodes[name] = after
 
+    def alter_segment(self, name: str, after: LinkProfile) -> None:
+        """A user has given a segment this link: for as long as `alter` has it."""
+        if after != self.segments[name]:
+            self._own_segments[name] = self.segments[name] = after
+
     def apply(self, change: Change) -> Effect | None:
         """Have `change` in force; None where nothing is different."""
         if change.groups is not None:
@@ -78,7 +82,7 @@ class InForce:
         if change.connected is not None:
             return self._connect(change.node, change.connected)
         if change.segment:
-            return self._alter_segment(change)
+            return self._apply_to_segment(change)
         before, own = self.nodes[change.node], self._own[change.node]
         link = None if change.of_device else _link(change, before.link, own.link)
         device = _device(change, before.device, own.device) if change.of_device else None
@@ -87,12 +91,12 @@ class InForce:
         details = differences(before, after)
         return Effect(change.node, details, node=after) if details else None
 
-    def _alter_segment(self, change: Change) -> Effect | None:
-        name, before = change.segment, self._segments[change.segment]
+    def _apply_to_segment(self, change: Change) -> Effect | None:
+        name, before = change.segment, self.segments[change.segment]
         after = _link(change, before, self._own_segments[name])
-        self._segments[name] = after
-        details = {SEGMENT_CHANGE: link_difference(before, after)}
-        return Effect(name, details, segment=after) if after != before else None
+        self.segments[name] = after
+        details = segment_differences(before, after)
+        return Effect(name, details, segment=after) if details else None
 
     def _connect(self, name: str, connected: bool) -> Effect | None:
         if connected is (name not in self._away):

@@ -93,15 +93,14 @@ class Plan(BaseModel):
 
     def way(self, sender: str, receiver: str) -> list[tuple[str, Channel]]:
         """The links that a message crosses, in order (see `ways`): whose and which way, and what each is."""
-        links = {node.name: node.link for node in self.nodes}
-        within = {node.name: self._around(node.segment) for node in self.nodes}
-        out, home = within[sender], within[receiver]
+        ends = {node.name: node for node in self.nodes if node.name in (sender, receiver)}
+        out, home = self.around(ends[sender].segment), self.around(ends[receiver].segment)
         ups = [(f"{name} up", self.segments[name].link.up) for name in out if name not in home]
         downs = [(f"{name} down", self.segments[name].link.down) for name in reversed(home) if name not in out]
-        return [(f"{sender} up", links[sender].up), *ups, *downs, (f"{receiver} down", links[receiver].down)]
+        return [(f"{sender} up", ends[sender].link.up), *ups, *downs, (f"{receiver} down", ends[receiver].link.down)]
 
-    def _around(self, segment: str | None) -> list[str]:
-        """The segment and those that it is in, outwards."""
+    def around(self, segment: str | None) -> list[str]:
+        """A node's segment and those that it is in, outwards."""
         found = []
         while segment is not None:
             found.append(segment)

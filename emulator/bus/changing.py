@@ -6,12 +6,20 @@ from typing import Any, Protocol
 from emulator.bus.kernel_transit import KernelTransit
 from emulator.bus.transit import Transit
 from emulator.bus.wire import MAX_NAME
-from emulator.change import as_spans, differences, in_force, wanted
+from emulator.change import (
+    as_spans,
+    differences,
+    in_force,
+    segment_differences,
+    segment_in_force,
+    wanted,
+    wanted_of_segment,
+)
 from emulator.errors import InputError
 from emulator.in_force import Effect, InForce
 from emulator.plan import NodePlan, Plan
 from emulator.playing import Player
-from emulator.profiles import HUB
+from emulator.profiles import HUB, LinkProfile
 from emulator.scenario import Change
 from emulator.timeline import Span
 
@@ -33,7 +41,7 @@ class Told(Protocol):
 
 
 class Changing:
-    """The nodes and links of `plan`, and what becomes of them.
+    """The nodes and segments of `plan`, and what becomes of them.
 
     `told` hears of every change. Between `begin` and `end` a run goes on, and its scenario is played.
     """
@@ -55,8 +63,10 @@ class Changing:
 
     @property
     def plan(self) -> Plan:
-        """The plan with the nodes as they are."""
-        return self._plan.model_copy(update={"nodes": [*self._in_force.nodes.values()]})
+        """The plan with the nodes and segments as they are."""
+        links = self._in_force.segments
+        segments = {name: own.model_copy(update={"link": links[name]}) for name, own in self._plan.segments.items()}
+        return self._plan.model_copy(update={"nodes": [*self._in_force.nodes.values()], "segments": segments})
 
     def horizon(self) -> float:
         """The emulated time that the links may not pass yet."""
@@ -68,6 +78,9 @@ class Changing:
         for node in self._plan.nodes:
             details = differences(node, self._in_force.nodes[node.name])
             self._told.timeline(as_spans(node.name, details, run, 0, 0.0))
+        for name, segment in self._plan.segments.items():
+            details = segment_differences(segment.link, self._in_force.segments[name])
+            self._told.timeline(as_spans(name, details, run, 0, 0.0))
         self._player = Player(self._plan.scenario, LAG_SECONDS / transit.clock.scale)
         self._play(None)
 
@@ -98,28 +111,42 @@ class Changing:
         self._play(None)
 
     def order(self, fields: dict[str, Any], *, over: bool) -> None:
-        """A user's: give a node another link or device from now on, in this run and those after it, unless all are
-        `over`."""
+        """A user's: give a node another link or device, or a segment another link, from now on, in this run and those
+        after it, unless all are `over`."""
         name, number = str(fields.get("node"))[:MAX_NAME], fields.get("number")
         try:
-            if name not in self._in_force.nodes:
-                raise InputError(f"the testbed has no node '{name}'")
             if over:
                 raise InputError("all runs are over")
-            before = self._in_force.nodes[name]
-            after = wanted(before, fields, self._plan.core_flops)
+            if name in self._in_force.segments:
+                at, details, now = self._give_segment(name, wanted_of_segment(fields))
+            elif name in self._in_force.nodes:
+                at, details, now = self._give(wanted(self._in_force.nodes[name], fields, self._plan.core_flops))
+            else:
+                raise InputError(f"the testbed has no node or segment '{name}'")
         except InputError as error:
             self._told.controller("not changed", name, {"number": number, "reason": str(error)})
             return
-        self._in_force.alter(after)
-        at = self._transit.update(name, after.link) if self._transit else 0.0
-        self._told.node(name, at)
-        details = differences(before, after)
         if self._transit:  # else the run that comes next begins with it
             self._told.timeline(as_spans(name, details, self._run, self._round, at))
-        self._told.controller(
-            "changed", name, {"number": number, **self._when(at), "details": details, **in_force(after)}
-        )
+        self._told.controller("changed", name, {"number": number, **self._when(at), "details": details, **now})
+
+    def _give(self, after: NodePlan) -> tuple[float, dict[str, str], dict[str, Any]]:
+        """Have a node be so: since when it is, what is different, and what is now in force."""
+        before = self._in_force.nodes[after.name]
+        self._in_force.alter(after)
+        at = self._transit.update(after.name, after.link) if self._transit else 0.0
+        self._told.node(after.name, at)
+        return at, differences(before, after), in_force(after)
+
+    def _give_segment(self, name: str, after: LinkProfile) -> tuple[float, dict[str, str], dict[str, Any]]:
+        """Have a segment's link be so; returns as `_give` does."""
+        details = segment_differences(self._in_force.segments[name], after)
+        self._in_force.alter_segment(name, after)
+        at = 0.0
+        if self._transit:
+            now = min(self._transit.clock.now(), self.horizon())
+            at = self._transit.carry_out(now, Effect(name, details, segment=after))
+        return at, details, segment_in_force(after)
 
     def _play(self, sent: float | None) -> None:
         """Have those changes made that are due: by now, or when somebody sent the message that has come."""
@@ -145,6 +172,7 @@ class Changing:
         self._told.timeline(as_spans(effect.who, effect.details, self._run, self._round, due, done))
         fields = {**self._when(at), "details": effect.details, "scenario": True}
         fields |= in_force(effect.node) if effect.node is not None else {}
+        fields |= segment_in_force(effect.segment) if effect.segment is not None else {}
         fields |= {"connected": effect.connected} if effect.connected is not None else {}
         self._told.controller("changed", effect.who, fields)
 

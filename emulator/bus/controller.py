@@ -19,7 +19,7 @@ CHANGE_SECONDS = 5.0
 @dataclass(frozen=True)
 class Event:
     """What happened to a node: registered, ready, started, done, failed, silent, refused, changed, 'not changed', or a
-    'bad frame' from it."""
+    'bad frame' from it. A segment may have changed, too."""
 
     name: str
     node: str
@@ -63,7 +63,7 @@ class Controller:
         self._endpoint.send(Header(Kind.GONE, fields={"node": node}))
 
     async def change(self, node: str, *, link: LinkProfile | None = None, device: DeviceProfile | None = None) -> Event:
-        """Give `node` another link or device; returns the hub's word on when and how.
+        """Give `node`, or the segment of that name, another link or device; returns the hub's word on when and how.
 
         Raises `Refused` with the hub's reason, `DeadlineExceeded` when it gives none.
         """

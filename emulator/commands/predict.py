@@ -18,7 +18,7 @@ from emulator.explanation import Explanation, explain
 from emulator.host import Host, this_host
 from emulator.library import load_testbed
 from emulator.overrides import set_keys
-from emulator.plan import SERVER_ROLES, Plan, make_plan
+from emulator.plan import Plan, make_plan
 from emulator.prediction import cost_model
 from emulator.profiles import Experiment
 from emulator.report import explanation as explained
@@ -113,9 +113,7 @@ def _say(line: str) -> None:
 
 
 def _explanations(spans: Sequence[Span], plan: Plan, only: Sequence[str] = ()) -> list[Explanation]:
-    links = {node.name: node.link for node in plan.nodes}
-    servers = {name for role in SERVER_ROLES for name in plan.peers.get(role, ())}
-    return [explain(own, links, servers) for run, own in timeline.runs(spans).items() if run in only or not only]
+    return [explain(own, plan) for run, own in timeline.runs(spans).items() if run in only or not only]
 
 
 def _recorded_host(folder: Path) -> Host:

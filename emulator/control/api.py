@@ -11,16 +11,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from emulator.control.changes import Changes, UnknownNodeError
+from emulator.control.changes import Changes, UnknownNameError
 from emulator.control.live import live_page, snapshot
 from emulator.control.prometheus import CONTENT_TYPE, exposition
 from emulator.control.state import State
-from emulator.control.words import Application, Change, Fault, NodePatch, NodeView, Status
+from emulator.control.words import Application, Change, Fault, NodePatch, NodeView, SegmentPatch, SegmentView, Status
 from emulator.errors import DeadlineExceeded, EdgebedError, InputError, Refused
 
 IDLE_SECONDS = 10.0
 """How often a stream of events says that it is still there."""
-STATUS_OF_ERROR = {UnknownNodeError: 404, InputError: 422, Refused: 409, DeadlineExceeded: 504}
+STATUS_OF_ERROR = {UnknownNameError: 404, InputError: 422, Refused: 409, DeadlineExceeded: 504}
 
 PAGE_HEADERS = {
     "Cache-Control": "no-store",
@@ -54,6 +54,7 @@ def make_app(state: State, changes: Changes, token: str) -> FastAPI:
     admission = {401: {"model": Fault, "description": "the token is missing or wrong"}}
     api = APIRouter(dependencies=[Depends(admit)], responses=admission)  # type: ignore[arg-type]
     of_node: dict[int | str, dict[str, Any]] = {404: {"model": Fault, "description": "there is no such node"}}
+    of_segment: dict[int | str, dict[str, Any]] = {404: {"model": Fault, "description": "there is no such segment"}}
     of_change: dict[int | str, dict[str, Any]] = {
         409: {"model": Fault, "description": "the hub refuses the change: nothing has changed"},
         422: {"model": Fault, "description": "the figures are impossible: nothing has changed"},
@@ -84,6 +85,26 @@ def make_app(state: State, changes: Changes, token: str) -> FastAPI:
     async def apply(name: str, application: Application) -> Change:
         """Give a node a whole profile, of a link or of a device."""
         return await changes.apply(name, application.profile)
+
+    @api.get("/segments")
+    async def segments() -> list[SegmentView]:
+        """All segments, each after the one that it is in."""
+        return [state.segment(name) for name in state.segments]
+
+    @api.get("/segments/{name}", responses=of_segment)
+    async def segment(name: str) -> SegmentView:
+        """One segment."""
+        return state.segment(changes.known_segment(name))
+
+    @api.patch("/segments/{name}", responses=of_segment | of_change)
+    async def alter_segment(name: str, patch: SegmentPatch) -> Change:
+        """Change some figures of a segment's link."""
+        return await changes.alter_segment(name, patch.link)
+
+    @api.post("/segments/{name}/apply", responses=of_segment | of_change)
+    async def apply_to_segment(name: str, application: Application) -> Change:
+        """Give a segment a whole link."""
+        return await changes.apply_to_segment(name, application.profile)
 
     @api.get("/events", response_class=StreamingResponse, responses={200: {"content": {"text/event-stream": {}}}})
     async def events() -> Response:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from emulator.bus.controller import Controller
+from emulator.bus.controller import Controller, Event
 from emulator.control.references import Words, after, whole
 from emulator.control.state import State
 from emulator.control.words import Change
@@ -18,12 +18,12 @@ OnLink = Callable[[str, LinkProfile], Awaitable[None]]
 """`on_link(node, link)`: what the runtime does when a node is about to get another link."""
 
 
-class UnknownNodeError(InputError):
-    """The testbed has no node of that name."""
+class UnknownNameError(InputError):
+    """The testbed has no node, or no segment, of that name."""
 
 
 class Changes:
-    """What may be changed of the nodes in `state`, through `controller`."""
+    """What may be changed of the nodes and segments in `state`, through `controller`."""
 
     def __init__(
         self, state: State, controller: Controller, on_device: OnDevice | None = None, on_link: OnLink | None = None
@@ -36,10 +36,17 @@ class Changes:
         self._one_at_a_time = asyncio.Lock()
 
     def known(self, node: str) -> str:
-        """`node`; raises `UnknownNodeError` with the nearest name."""
+        """`node`; raises `UnknownNameError` with the nearest name."""
         if node not in self._state.nodes:
-            raise UnknownNodeError(f"the testbed has no node '{node}'{nearest(node, self._state.nodes)}")
+            raise UnknownNameError(f"the testbed has no node '{node}'{nearest(node, self._state.nodes)}")
         return node
+
+    def known_segment(self, name: str) -> str:
+        """`name`; raises as `known` does."""
+        if name not in self._state.segments:
+            others = nearest(name, self._state.segments) or ": it has none"
+            raise UnknownNameError(f"the testbed has no segment '{name}'{others}")
+        return name
 
     async def apply(self, node: str, profile: Words) -> Change:
         """Give `node` a whole profile, of a link or of a device.
@@ -59,6 +66,20 @@ class Changes:
                 raise InputError("nothing to change: give a link, a device, or both")
             place = self._place(node)
             return await self._carry_out(node, after(now.link, link, place), after(now.device, device, place))
+
+    async def apply_to_segment(self, name: str, profile: Words) -> Change:
+        """Give a segment a whole link. Raises as `apply` does, and for a device."""
+        async with self._one_at_a_time:
+            new = whole(profile, self._place(self.known_segment(name)))
+            if not isinstance(new, LinkProfile):
+                raise InputError(f"'{new.name}' is a device: a segment has a link and nothing else")
+            return _confirmed(await self._controller.change(name, link=new))
+
+    async def alter_segment(self, name: str, link: Words) -> Change:
+        """Change some figures of a segment's link. Raises as `apply` does."""
+        async with self._one_at_a_time:
+            now = self._state.segments[self.known_segment(name)].link
+            return _confirmed(await self._controller.change(name, link=after(now, link, self._place(name))))
 
     async def _carry_out(self, node: str, link: LinkProfile | None, device: DeviceProfile | None) -> Change:
         """Have the runtime do its part of the change, then the hub; whatever fails, what was done is undone.
@@ -82,12 +103,17 @@ class Changes:
             if device is not None and resize is not None and cores[1] < cores[0]:
                 await resize(node, device, cores[1])
             undo.pop_all()
-        return Change(node=node, **{key: event.fields[key] for key in ("run", "round", "at", "details")})
+        return _confirmed(event)
 
-    def _place(self, node: str) -> int:
-        """Of `node` in the testbed, from 0."""
-        return [*self._state.nodes].index(node)
+    def _place(self, name: str) -> int:
+        """Of a node in the testbed, from 0, or of a segment, behind the nodes."""
+        return [*self._state.nodes, *self._state.segments].index(name)
 
     def _cores(self, device: DeviceProfile) -> float:
         """The cores of this host that `device` takes at the testbed's time scale."""
         return share(device.training, self._state.plan.core_flops) / self._state.plan.scale
+
+
+def _confirmed(event: Event) -> Change:
+    """The hub's word on a change."""
+    return Change(node=event.node, **{key: event.fields[key] for key in ("run", "round", "at", "details")})

@@ -6,7 +6,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from emulator.control.found import Testbed
-from emulator.control.words import Application, Change, NodePatch, NodeView, Status
+from emulator.control.words import Application, Change, NodePatch, NodeView, SegmentPatch, SegmentView, Status
 from emulator.errors import EdgebedError, InputError
 
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
@@ -41,6 +41,10 @@ class Client:
         """All nodes."""
         return self._ask(list[NodeView], "GET", "/nodes")
 
+    def segments(self) -> list[SegmentView]:
+        """All segments."""
+        return self._ask(list[SegmentView], "GET", "/segments")
+
     def apply(self, node: str, application: Application) -> Change:
         """Give a node a whole profile."""
         return self._ask(Change, "POST", f"/nodes/{node}/apply", application)
@@ -48,6 +52,10 @@ class Client:
     def alter(self, node: str, patch: NodePatch) -> Change:
         """Change figures of a node."""
         return self._ask(Change, "PATCH", f"/nodes/{node}", patch)
+
+    def alter_segment(self, name: str, patch: SegmentPatch) -> Change:
+        """Change figures of a segment."""
+        return self._ask(Change, "PATCH", f"/segments/{name}", patch)
 
     def _ask(self, answer: type[T], method: str, path: str, body: BaseModel | None = None) -> T:
         content = None if body is None else body.model_dump(mode="json", exclude_none=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from emulator import library
 from emulator.control.state import State
+from emulator.control.words import NodeView, SegmentView
 from emulator.page import palette, render
 from emulator.rate import mean_rate, said
 
@@ -18,7 +19,8 @@ def snapshot(state: State) -> dict[str, Any]:
     traffic, latest = state.history.traffic(status.last_round), state.history.timeline()
     return {
         "status": status.model_dump(mode="json"),
-        "nodes": [{**_node(state, name), "traffic_bit_s": traffic.get(name)} for name in state.nodes],
+        "nodes": [{**_with_rates(state.node(name)), "traffic_bit_s": traffic.get(name)} for name in state.nodes],
+        "segments": [_with_rates(state.segment(name)) for name in state.segments],
         "curves": state.history.curves(),
         "timeline": None if latest is None else {**latest, "colours": palette.custom_properties(latest["stages"])},
         "events": state.history.happened(),
@@ -34,8 +36,7 @@ def live_page() -> str:
     )
 
 
-def _node(state: State, name: str) -> dict[str, Any]:
-    view = state.node(name)
+def _with_rates(view: NodeView | SegmentView) -> dict[str, Any]:
     channels = {"up": view.link.up, "down": view.link.down}
     return {
         **view.model_dump(mode="json", exclude={"link": {way: {"trace": {"rows"}} for way in channels}}),

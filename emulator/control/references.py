@@ -55,6 +55,20 @@ def to_send(reference: str) -> str | dict[str, Any]:
     return library.with_traces(profile, path.parent, partial(library.placed, document)).model_dump(mode="json")
 
 
+def link_to_send(reference: str | None, figures: Mapping[str, Mapping[str, Any]]) -> str | dict[str, Any]:
+    """As `to_send`, of a link with some other `figures`, or, without a reference, these figures alone."""
+    own = {way: dict(channel) for way, channel in figures.items()}
+    for way, channel in own.items():
+        if isinstance(channel.get("trace"), str) and library.is_path(library.TRACES, channel["trace"]):
+            channel["trace"] = library.load_trace(channel["trace"], way).model_dump(mode="json")
+    if reference is None:
+        return own
+    if not own and not library.is_path("links", reference):
+        return reference
+    link = library.load(LinkProfile, reference)
+    return (altered(link, own) if own else link).model_dump(mode="json")
+
+
 def kind_of(words: Words, what: str = "the profile") -> str:
     """'links' or 'devices'."""
     if isinstance(words, str):

@@ -10,8 +10,8 @@ from emulator.control.feed import Feed
 from emulator.control.history import History
 from emulator.control.pace import Pace
 from emulator.control.rounds import Rounds
-from emulator.control.words import NodeState, NodeView, RunView, Status
-from emulator.plan import SERVER_ROLES, NodePlan, Plan, RunPlan
+from emulator.control.words import NodeState, NodeView, RunView, SegmentView, Status
+from emulator.plan import SERVER_ROLES, NodePlan, Plan, RunPlan, SegmentPlan
 from emulator.profiles import HUB, DeviceProfile, LinkProfile
 from emulator.timeline import Entry, Span
 
@@ -27,8 +27,9 @@ class State:
         self.plan = plan
         self.feed = Feed()
         self.nodes: dict[str, NodePlan] = {node.name: node for node in plan.nodes}
-        """As they are now, with the changes in force."""
-        self._own = dict(self.nodes)  # as they are without the scenario's
+        self.segments: dict[str, SegmentPlan] = dict(plan.segments)
+        """Both as they are now, with the changes in force."""
+        self._own, self._own_segments = dict(self.nodes), dict(self.segments)  # as they are without the scenario's
         self._runtime = runtime
         self._folder = folder
         self._states: dict[str, NodeState] = dict.fromkeys(self.nodes, "expected")
@@ -70,7 +71,7 @@ class State:
             self.history.begin(fields["run"])
             self._accuracies.clear()
             self._states = dict.fromkeys(self.nodes, "running")
-            self.nodes = dict(self._own)
+            self.nodes, self.segments = dict(self._own), dict(self._own_segments)
         elif name == "finished":
             self._done.append(fields["run"])
             self._rounds.finish()
@@ -102,6 +103,11 @@ class State:
             if not fields.get("scenario"):
                 new = {key: one for key, one in (("link", link), ("device", device)) if one != getattr(before, key)}
                 self._own[node] = self._own[node].model_copy(update=new)
+        if "segment" in fields:
+            update = {"link": LinkProfile.model_validate(fields["segment"])}
+            if not fields.get("scenario") and update["link"] != self.segments[node].link:
+                self._own_segments[node] = self._own_segments[node].model_copy(update=update)
+            self.segments[node] = self.segments[node].model_copy(update=update)
 
     # -- what it is asked
 
@@ -154,6 +160,12 @@ class State:
             link=node.link,
             busy_s=self._rounds.busy().get(name),
         )
+
+    def segment(self, name: str) -> SegmentView:
+        """A segment as it is now."""
+        own = self.segments[name]
+        nodes = [node.name for node in self.plan.nodes if name in self.plan.around(node.segment)]
+        return SegmentView(name=name, segment=own.parent, nodes=nodes, link=own.link)
 
 
 def _to_come(run: RunPlan) -> RunView:

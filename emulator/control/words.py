@@ -25,6 +25,15 @@ class NodeView(BaseModel):
     )
 
 
+class SegmentView(BaseModel):
+    """A link that nodes share, as it is now."""
+
+    name: str
+    segment: str | None = Field(description="that it is itself in")
+    nodes: list[str] = Field(description="that are in it, or in a segment in it")
+    link: LinkProfile
+
+
 class RunView(BaseModel):
     """One of the testbed's runs, as far as it has come."""
 
@@ -76,8 +85,18 @@ class NodePatch(BaseModel):
     )
 
 
+class SegmentPatch(BaseModel):
+    """What to change of a segment. What is not mentioned stays as it is."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"link": {"down": {"rate": "20 Mbit/s"}}}]}
+    )
+
+    link: str | dict[str, Any] = Field(description="a shipped link's name, or some keys of a link file; units as there")
+
+
 class Application(BaseModel):
-    """A whole profile for a node: of a link or of a device, whichever it is."""
+    """A whole profile for a node, of a link or of a device, whichever it is; for a segment, of a link."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"profile": "lte"}]})
 
@@ -87,7 +106,7 @@ class Application(BaseModel):
 class Change(BaseModel):
     """A change that is in force, and since when."""
 
-    node: str
+    node: str = Field(description="the node's name, or the segment's")
     run: str = Field(description="the current run, or the one that comes next")
     round: int = Field(description="the latest round that the hub had seen a message of")
     at: float = Field(description="emulated seconds since the run began")

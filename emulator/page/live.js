@@ -90,16 +90,16 @@ function showTimeline(data) {
   timeline.canvas.setAttribute("aria-label", `Timeline of rounds ${data.numbers.join(", ")}`);
 }
 
-function card(node) {
+function card(kind, name, title) {
   const made = $("#node").content.cloneNode(true).firstElementChild;
-  made.id = `node-${node.name}`;
-  $("h3", made).textContent = `${node.name} (${node.role})`;
+  made.id = `${kind}-${name}`;
+  $("h3", made).textContent = title;
   const said = $(".said", made);
   async function change(path, options) {
     said.className = "said";
     said.textContent = "\u2026";
     try {
-      const done = await ask(`/nodes/${encodeURIComponent(node.name)}${path}`, options);
+      const done = await ask(`/${kind}s/${encodeURIComponent(name)}${path}`, options);
       said.textContent = Object.values(done.details).join("; ") || "it was so before";
     } catch (fault) {
       said.className = "said bad";
@@ -125,7 +125,8 @@ function card(node) {
 }
 
 function showNode(node, slowest) {
-  const made = document.getElementById(`node-${node.name}`) || $("#nodes").appendChild(card(node));
+  const made = document.getElementById(`node-${node.name}`) ||
+    $("#nodes").appendChild(card("node", node.name, `${node.name} (${node.role})`));
   made.classList.toggle("slowest", node.name === slowest);
   const state = $(".state", made), traffic = node.traffic_bit_s || {};
   state.textContent = node.state + (node.reason ? `: ${node.reason}` : "");
@@ -139,8 +140,28 @@ function showNode(node, slowest) {
     ["receives", per(traffic.down)],
     ["busy in a round", seconds(node.busy_s)],
   ]);
+  showRates(made, node.rate_bit_s);
+}
+
+function showSegment(segment) {
+  let made = document.getElementById(`segment-${segment.name}`);
+  if (!made) {
+    made = $("#segments").appendChild(card("segment", segment.name, segment.name));
+    $("[label=devices]", made).remove();
+    $("#shared").hidden = false;
+  }
+  definitions($("dl", made), [
+    ["link", segment.link.name],
+    ["rate up", segment.rate_said.up],
+    ["rate down", segment.rate_said.down],
+    ["nodes", segment.nodes.join(", ")],
+  ]);
+  showRates(made, segment.rate_bit_s);
+}
+
+function showRates(made, rates) {
   for (const way of ["up", "down"]) {
-    const slider = $(`[name=${way}]`, made), rate = node.rate_bit_s[way];
+    const slider = $(`[name=${way}]`, made), rate = rates[way];
     if (slider.dataset.held) continue;
     slider.value = rate === null ? slider.max : Math.log10(rate);
     slider.setAttribute("aria-valuetext", per(rate));
@@ -169,6 +190,7 @@ function show(now) {
   accuracy.show(of("accuracy"), 1);
   latency.show(of("latency"));
   for (const node of now.nodes) showNode(node, now.status.slowest);
+  for (const segment of now.segments) showSegment(segment);
   showEvents(now.events);
   document.body.dataset.shown = 1 + Number(document.body.dataset.shown || 0);
 }

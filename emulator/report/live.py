@@ -1,4 +1,4 @@
-"""What a running testbed looks like: a line for each of its runs, and a table of its nodes."""
+"""What a running testbed looks like: a line for each of its runs, and tables of its nodes and of its segments."""
 
 import sys
 from collections.abc import Sequence
@@ -7,21 +7,25 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from emulator.control.words import NodeView, RunView, Status
-from emulator.profiles import Channel
+from emulator.control.words import NodeView, RunView, SegmentView, Status
+from emulator.profiles import Channel, LinkProfile
 from emulator.rate import said
 from emulator.report import text
 from emulator.report.table import console
 from emulator.units import SHARE, TIME, show
 
 DIGITS = 3
+FIGURES = ("up", "down", "delay", "loss")
+"""Of a link, that both tables show."""
 
 
-def show_status(status: Status, nodes: Sequence[NodeView]) -> None:
-    """Print both on standard output."""
+def show_status(status: Status, nodes: Sequence[NodeView], segments: Sequence[SegmentView]) -> None:
+    """Print all on standard output."""
     shown = console(sys.stdout)
     shown.print(Text("\n".join(headline(status))))
     shown.print(table(nodes))
+    if segments:
+        shown.print(table_of_segments(segments))
 
 
 def headline(status: Status) -> list[str]:
@@ -45,11 +49,8 @@ def _line(run: RunView) -> str:
 
 def table(nodes: Sequence[NodeView]) -> Table:
     """One row a node."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False, caption_justify="left")
+    made = _table("node", "state", "busy", "device", "link", *FIGURES)
     made.caption = "busy: emulated time of the last whole round in which it computed, sent or was being sent to."
-    made.caption_style = ""
-    for head in ("node", "state", "busy", "device", "link", "up", "down", "delay", "loss"):
-        made.add_column(head, justify="right" if head == "busy" else "left", overflow="fold")
     for node in nodes:
         state = Text(node.state, "bold red" if node.state in ("failed", "silent") else "")
         made.add_row(
@@ -58,12 +59,34 @@ def table(nodes: Sequence[NodeView]) -> Table:
             "-" if node.busy_s is None else text.seconds(node.busy_s),
             Text(node.device.name),
             Text(node.link.name),
-            said(node.link.up, DIGITS),
-            said(node.link.down, DIGITS),
-            _both(_delay(node.link.up), _delay(node.link.down)),
-            _both(_loss(node.link.up), _loss(node.link.down)),
+            *_figures(node.link),
         )
     return made
+
+
+def table_of_segments(segments: Sequence[SegmentView]) -> Table:
+    """One row a segment."""
+    made = _table("segment", "in", "nodes", "link", *FIGURES)
+    for one in segments:
+        made.add_row(Text(one.name), one.segment or "-", str(len(one.nodes)), Text(one.link.name), *_figures(one.link))
+    return made
+
+
+def _table(*heads: str) -> Table:
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False, caption_justify="left")
+    made.caption_style = ""
+    for head in heads:
+        made.add_column(head, justify="right" if head in ("busy", "nodes") else "left", overflow="fold")
+    return made
+
+
+def _figures(link: LinkProfile) -> tuple[str, ...]:
+    return (
+        said(link.up, DIGITS),
+        said(link.down, DIGITS),
+        _both(_delay(link.up), _delay(link.down)),
+        _both(_loss(link.up), _loss(link.down)),
+    )
 
 
 def _delay(channel: Channel) -> str:

@@ -15,7 +15,7 @@ from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.browser.conftest import Look, screen
-from tests.integration.test_control import Running, own_folder
+from tests.integration.test_control import LINK, Running, own_folder
 
 __all__ = ["own_folder"]
 
@@ -211,6 +211,35 @@ def test_a_moved_slider_changes_the_rate(page: WebDriver, running: Running) -> N
     until(page, lambda: 4e6 < float(running.http.get("/live").json()["nodes"][1]["rate_bit_s"]["up"]) < 9e6)
     said = card.find_element(By.CSS_SELECTOR, ".said")
     until(page, lambda: "wire" in said.text)
+
+
+def test_a_segment_has_a_card_of_its_own_and_is_changed_there(browser: WebDriver, tmp_path: Path, look: Look) -> None:
+    ends = [{"role": role, "device": "host", "link": LINK} for role in ("server", "client")]
+    testbed = {
+        "name": "cells",
+        "segments": {"cell": {"link": LINK}},
+        "nodes": [ends[0], {**ends[1], "segment": "cell"}],
+    }
+    running = Running(tmp_path, ROUNDS, testbed=testbed)
+    try:
+        browser.get(f"{running.testbed.url}/#token={running.testbed.token}")
+        until(browser, lambda: shown(browser) > 2)
+        card = browser.find_element(By.ID, "segment-cell")
+        assert said_in(browser, "#segment-cell dl div", "nodes") == "client"
+        card.find_element(By.TAG_NAME, "summary").send_keys(Keys.ENTER)
+        profiles = Select(card.find_element(By.NAME, "profile"))
+        assert "phone-mid" not in [option.text for option in profiles.options]
+        profiles.select_by_visible_text("lte")
+        card.find_element(By.CSS_SELECTOR, ".apply button").send_keys(Keys.ENTER)
+        until(browser, lambda: said_in(browser, "#segment-cell dl div", "link") == "lte")
+        card.find_element(By.NAME, "up").send_keys(Keys.ARROW_LEFT)
+        until(browser, lambda: said_in(browser, "#segment-cell dl div", "link") == "lte-changed")
+        until(browser, lambda: "cell: segment wire -> lte" in browser.find_element(By.ID, "events").text)
+        look("live-segment")
+    finally:
+        running.http.close()
+        assert running.finish().status in (0, 3)
+    assert len(running.spans("segment_change")) == 2
 
 
 def test_what_the_testbed_refuses_is_said_on_the_page(page: WebDriver, running: Running) -> None:

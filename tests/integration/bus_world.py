@@ -18,7 +18,7 @@ from emulator.bus.endpoint import Endpoint
 from emulator.bus.hub import Hub
 from emulator.bus.wire import Header, Kind
 from emulator.clock import new_event_loop
-from emulator.plan import NodePlan, Plan, RunPlan
+from emulator.plan import NodePlan, Plan, RunPlan, SegmentPlan
 from emulator.profiles import Bus, Channel, Deadlines, DeviceProfile, LinkProfile
 
 TOKEN = "the-token-of-this-testbed"
@@ -83,6 +83,13 @@ def make_plan(
         deadlines=Deadlines(**deadlines),
         bus=Bus(max_message=max_message),
     )
+
+
+def in_cell(plan: Plan, **up: str) -> Plan:
+    """`plan` with all clients in one segment, `cell`, of such a link."""
+    link = LinkProfile(name="radio", source="a test", up=Channel(**up), down=Channel(rate="unlimited"))
+    nodes = [node.model_copy(update={"segment": "cell"} if node.role == "client" else {}) for node in plan.nodes]
+    return plan.model_copy(update={"nodes": nodes, "segments": {"cell": SegmentPlan(link=link)}})
 
 
 class World:

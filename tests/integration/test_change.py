@@ -1,4 +1,4 @@
-"""Changes of links and devices while a run goes on, over real sockets: what becomes of what is under way."""
+"""Changes of nodes and segments while a run goes on, over real sockets: what becomes of what is under way."""
 
 import asyncio
 import time
@@ -10,10 +10,11 @@ import pytest
 from emulator.bus import wire
 from emulator.bus.client import CARRY_SECONDS
 from emulator.bus.wire import Header, Kind
-from emulator.change import DEVICE_CHANGE, LINK_CHANGE
+from emulator.change import DEVICE_CHANGE, LINK_CHANGE, SEGMENT_CHANGE, is_live
 from emulator.errors import DeadlineExceeded, Refused
 from emulator.profiles import Channel, DeviceProfile, LinkProfile
-from tests.integration.bus_world import SECONDS, Joined, World, make_plan, on_loop, world
+from emulator.timeline import Span
+from tests.integration.bus_world import SECONDS, Joined, World, in_cell, make_plan, on_loop, world
 from tests.tolerance import assert_close
 
 pytestmark = pytest.mark.alone
@@ -124,6 +125,64 @@ async def test_a_queue_that_shrinks_holds_the_next_message_up() -> None:
             await client.send("server", "upload")
 
 
+# -- segments
+
+
+@on_loop
+async def test_what_crosses_a_segment_goes_on_at_its_new_rate_from_the_moment_of_the_change() -> None:
+    plan = in_cell(make_plan("server", "client", up={"rate": "1 Gbit/s"}), rate="40 Mbit/s", delay="5 ms")
+    async with world(plan) as bus:
+        server, client = await bus.nodes("server", "client")
+        client.round = 2
+        await client.send("server", "upload", tensors={"x": np.zeros(4 * MB, np.uint8)})
+        await asyncio.sleep(0.3)
+        event = await bus.controller.change("cell", link=link(rate="16 Mbit/s", delay="5 ms"))
+        (span,) = await _delivered(bus, server, client)
+        (change,) = await bus.spans(stage=SEGMENT_CHANGE)
+    at = event.fields["at"]
+    before = at - span["start"]
+    assert 0 < before < 4 * MB * 8 / 40e6
+    predicted = before + (span["bytes"] * 8 - before * 40e6) / 16e6 + 0.005
+    assert_close(span["due"] - span["start"], predicted, relative=0.005, what="promised seconds")
+    assert_close(span["end"] - span["start"], predicted, relative=0.02, what="seconds")
+    assert change == {
+        "run": "run-1", "round": 2, "node": "cell", "stage": SEGMENT_CHANGE, "start": at, "end": at, "off_clock": True,
+        "detail": "radio -> other (up 16 Mbit/s, delay 5 ms; down unlimited)",
+    }  # fmt: skip
+    assert is_live(Span.from_fields(change))
+
+
+@on_loop
+async def test_what_a_segment_is_changed_to_lasts_over_the_runs_that_follow() -> None:
+    async with world(in_cell(make_plan("server", "client", runs=2), rate="1 Gbit/s")) as bus:
+        server, client = await bus.join("server"), await bus.join("client")
+        await server.started()
+        await client.started()
+        first = await bus.controller.change("cell", link=link("narrow", rate="8 Mbit/s"))
+        again = await bus.controller.change("cell", link=link("narrow", rate="8 Mbit/s"))
+        assert first.fields["details"][SEGMENT_CHANGE].startswith("radio -> narrow (up 8 Mbit/s")
+        assert again.fields["details"] == {}
+        in_second = await _next_run(server, client)
+        await in_second[1].send("server", "upload", tensors={"x": np.zeros(10_000, np.uint8)})
+        await in_second[0].receive("upload", timeout=SECONDS)
+        await in_second[0].run(_nothing)
+        (span,) = await bus.spans(stage="upload", run="run-2")
+        (recorded,) = await bus.spans(stage=SEGMENT_CHANGE, run="run-2")
+    assert_close(span["due"] - span["start"], span["bytes"] * 8 / 8e6, relative=1e-6, what="promised seconds")
+    assert (recorded["start"], recorded["round"], recorded["node"]) == (0.0, 0, "cell")
+
+
+@on_loop
+async def test_a_segment_has_no_device() -> None:
+    async with world(in_cell(make_plan("server", "client"), rate="1 Gbit/s")) as bus:
+        await bus.nodes("server", "client")
+        for given in ({"device": device(0.5)}, {}, {"link": link(), "device": device(0.5)}):
+            with pytest.raises(Refused, match="cell is not changed: a segment has a link and nothing else"):
+                await bus.controller.change("cell", **given)
+        event = await bus.controller.change("cell", link=link("second"))
+    assert event.fields["details"][SEGMENT_CHANGE].startswith("radio -> second")
+
+
 # -- devices
 
 
@@ -219,9 +278,9 @@ async def test_a_node_may_not_change_anything() -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"node": "clint"}, "the testbed has no node 'clint'"),
-        ({"node": None}, "the testbed has no node 'None'"),
-        ({}, "the testbed has no node 'None'"),
+        ({"node": "clint"}, "the testbed has no node or segment 'clint'"),
+        ({"node": None}, "the testbed has no node or segment 'None'"),
+        ({}, "the testbed has no node or segment 'None'"),
         ({"node": "client", "link": {"up": {"rate": "fast"}}}, "source: is missing"),
         ({"node": "client", "link": "lte"}, "Input should be a valid dictionary"),
         (

@@ -193,7 +193,9 @@ def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(running: Runn
         (["link", "clint", "--up", "5 Mbit/s"], "the testbed has no node 'clint': did you mean 'client'?"),
         (["link", "client", "--up", "5"], "up.rate: '5' has no unit: write a rate such as '10 Mbit/s'"),
         (["link", "client", "--loss", "100 %"], "up.loss: Input should be less than 1"),
-        (["link", "client"], "nothing to change: give --up, --down, --delay or another figure"),
+        (["link", "client", "host"], "unknown link 'host': choose one of"),
+        (["link", "client", "lte", "--up-trace", "absent.csv"], "absent.csv: cannot be read"),
+        (["link", "client"], "nothing to change: give a PROFILE, --up, --down, --delay or another figure"),
         (["status", "--run", "other"], "--run other: no such testbed is running: did you mean 'out'?"),
     ):
         refused = running.say(*arguments)
@@ -227,6 +229,90 @@ def test_without_a_testbed_the_commands_say_so(tmp_path: Path, monkeypatch: pyte
         unreachable = edgebed("status", cwd=tmp_path)
     assert unreachable.status == 1
     assert "cannot be reached" in unreachable.line
+
+
+# -- segments
+
+
+@pytest.fixture
+def behind_a_cell(tmp_path: Path) -> Iterator[Running]:
+    """The client is in a segment, `cell`."""
+    ends = [{"role": role, "device": "host", "link": LINK} for role in ("server", "client")]
+    testbed = {
+        "name": "cells",
+        "segments": {"cell": {"link": LINK}},
+        "nodes": [ends[0], {**ends[1], "segment": "cell"}],
+    }
+    one = Running(tmp_path, testbed=testbed)
+    yield one
+    one.http.close()
+    if one.command.process.poll() is None:
+        one.finish()
+
+
+@pytest.mark.alone
+def test_a_segments_rate_changed_in_the_middle_of_a_message_holds_from_then_on(behind_a_cell: Running) -> None:
+    running = behind_a_cell
+    running.wait_for("sending")
+    time.sleep(0.4)
+    changed = running.say("link", "cell", "--up", "8 Mbit/s")
+    running.wait_for("received")
+    assert (changed.status, changed.err) == (0, "")
+    end = running.finish()
+    assert end.status in (0, 3)
+    (upload,), (change,) = running.spans("upload"), running.spans("segment_change")
+    at = change["start"]
+    assert changed.out == (
+        f"cell: segment wire -> wire-changed (up 8 Mbit/s; down unlimited) at {at:.3f} s of tiny, round 1\n"
+    )
+    assert f"note: {changed.out}" in end.err
+    assert (change["end"], change["node"], change["round"], "due" in change) == (at, "cell", 1, False)
+    before = at - upload["start"]
+    assert 0 < before < upload["bytes"] * 8 / 20e6, "the change was not in the middle"
+    # The link behind is a chunk later than the first: 16 KiB of the 4 MB.
+    predicted = before + (upload["bytes"] * 8 - before * 20e6) / 8e6
+    assert_close(upload["end"] - upload["start"], predicted, relative=0.02, what="seconds of the upload")
+
+
+def test_the_user_sees_segments_and_changes_them(behind_a_cell: Running) -> None:
+    running = behind_a_cell
+    running.wait_for("received")
+    shown = running.say("status")
+    assert (shown.status, shown.err) == (0, "")
+    assert "cell     -       1  wire  20 Mbit/s  unlimited" in shown.out
+    applied = running.say("link", "cell", "lte", "--delay", "50 ms")
+    assert applied.out.startswith("cell: segment wire -> lte-changed (up 7.6 Mbit/s, delay 50 ms, jitter 4 ms")
+    followed = running.say("link", "cell", "--down-trace", "wifi")
+    assert "; down trace wifi, 13.12 Mbit/s mean, offset" in followed.out
+    (running.folder / "slow.csv").write_text("seconds,rate Mbit/s\n0,1\n1,3\n2,3\n")
+    followed = running.say("link", "cell", "--up-trace", "slow.csv")
+    assert "(up trace slow, 2 Mbit/s mean, offset" in followed.out
+    now = json.loads(running.say("status", "--json").out)
+    (cell,) = now["segments"]
+    assert (cell["name"], cell["segment"], cell["nodes"]) == ("cell", None, ["client"])
+    assert (cell["link"]["up"]["trace"]["name"], cell["link"]["up"]["delay"]) == ("slow", "50 ms")
+    (running.folder / "wire.yaml").write_text(yaml.safe_dump(LINK))
+    assert running.say("link", "cell", "./wire.yaml").out.startswith("cell: segment lte-changed -> wire (up 20 Mbit/s")
+    assert running.say("link", "client", "wifi-5").out.startswith("client: link wire -> wifi-5 (up 200 Mbit/s")
+    assert running.finish().status in (0, 3)
+
+
+def test_what_cannot_be_done_to_a_segment_is_refused_in_one_line(behind_a_cell: Running) -> None:
+    running = behind_a_cell
+    running.wait_for("received")
+    for arguments, line in (
+        (["link", "cel", "lte"], "the testbed has no node or segment 'cel': did you mean 'cell'?"),
+        (["link", "x", "lte"], "the testbed has no node or segment 'x': choose one of cell, client, server"),
+        (["link", "cell", "phone-mid"], "unknown link 'phone-mid': "),
+        (["link", "cell", "--up", "0 bit/s"], "up.rate: Input should be greater than 0"),
+        (["apply", "lte", "--node", "cell"], "'cell' is a segment, and no node: use edgebed link cell lte"),
+        (["apply", "phone-mid", "--node", "cell"], "'cell' is a segment, and no node"),
+    ):
+        refused = running.say(*arguments)
+        assert (refused.status, refused.out) == (2, "")
+        assert line in refused.line
+    assert running.finish().status in (0, 3)
+    assert not running.spans("segment_change")
 
 
 # -- the API's own life

@@ -9,16 +9,17 @@ import httpx
 import pytest
 
 from emulator.bus.controller import Event
-from emulator.change import changed, differences
+from emulator.change import changed, differences, segment_differences, segment_in_force
 from emulator.control.api import make_app
 from emulator.control.changes import Changes
 from emulator.control.state import State
 from emulator.errors import DeadlineExceeded, EdgebedError, Refused
+from emulator.library import load
 from emulator.profiles import DeviceProfile, LinkProfile
 from emulator.rate import said as said_of
 from emulator.timeline import Metric, Span
 from emulator.trace import spread
-from tests.integration.bus_world import make_plan
+from tests.integration.bus_world import in_cell, make_plan
 from tests.tolerance import assert_close
 
 TOKEN = "the-token"
@@ -40,20 +41,27 @@ class Hub:
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
+        when = {"run": "run-1", "round": 3, "at": 1.5}
+        if node in self._state.segments:
+            assert link is not None
+            details = segment_differences(self._state.segments[node].link, link)
+            event = Event("changed", node, {**when, "details": details, **segment_in_force(link)})
+            self._state.event(event)
+            return event
         before = self._state.nodes[node]
         after = changed(before, link, device, self._state.plan.core_flops)
         profiles = {"link": after.link.model_dump(mode="json"), "device": after.device.model_dump(mode="json")}
-        when = {"run": "run-1", "round": 3, "at": 1.5}
         event = Event("changed", node, {**when, **profiles, "details": differences(before, after)})
         self._state.event(event)
         return event
 
 
 class World:
-    """A testbed of a server and two clients, and its API."""
+    """A testbed of a server and two clients, and its API; with `cell` they are in a segment of that name."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, cell: bool = False) -> None:
         self.plan = make_plan("server", "client-1", "client-2", runs=2)
+        self.plan = in_cell(self.plan, rate="8 Mbit/s") if cell else self.plan
         for run in self.plan.runs:
             run.config["rounds"] = 1
         self.state = State(self.plan, "local", Path("runs/a-test-1"))
@@ -78,9 +86,9 @@ class World:
 
     def refused(self, method: str, path: str, body: Any = None) -> tuple[int, str]:
         """Status and reason of a request that must change nothing."""
-        before = dict(self.state.nodes)
+        before = dict(self.state.nodes), dict(self.state.segments)
         answer = self.ask(method, path, body)
-        assert self.state.nodes == before, "half-applied"
+        assert (self.state.nodes, self.state.segments) == before, "half-applied"
         detail = answer.json()["detail"]
         assert isinstance(detail, str)
         assert "\n" not in detail
@@ -110,6 +118,9 @@ class World:
         ("GET", "/events", None),
         ("PATCH", "/nodes/client-1", {"link": "lte"}),
         ("POST", "/nodes/client-1/apply", {"profile": "lte"}),
+        ("GET", "/segments", None),
+        ("PATCH", "/segments/cell", {"link": "lte"}),
+        ("POST", "/segments/cell/apply", {"profile": "lte"}),
     ],
 )
 @pytest.mark.parametrize("token", [None, "", "the-tokem", "the-token-and-more"])
@@ -128,9 +139,8 @@ def test_the_api_describes_itself() -> None:
     world = World()
     assert world.ask("GET", "/docs", token=None).status_code == 200
     described = world.ask("GET", "/openapi.json", token=None).json()
-    assert {"/status", "/nodes", "/nodes/{name}", "/nodes/{name}/apply", "/events", "/metrics"} == set(
-        described["paths"]
-    )
+    of_one = {f"/{kind}{path}" for kind in ("nodes", "segments") for path in ("", "/{name}", "/{name}/apply")}
+    assert {"/status", "/events", "/metrics"} | of_one == set(described["paths"])
 
 
 # -- what it says
@@ -250,6 +260,76 @@ def test_changes_at_the_same_time_lose_nothing_of_each_other() -> None:
     up = world.state.nodes["client-1"].link.up
     assert_close(up.rate, 2e6)
     assert_close(up.delay, 0.05)
+
+
+# -- segments
+
+
+def test_a_segments_link_is_shown_and_changed_as_a_nodes() -> None:
+    world = World(cell=True)
+    (shown,) = world.ask("GET", "/segments").json()
+    assert shown == world.ask("GET", "/segments/cell").json()
+    assert (shown["name"], shown["segment"], shown["nodes"]) == ("cell", None, ["client-1", "client-2"])
+    assert shown["link"]["up"]["rate"] == "8 Mbit/s"
+    said = world.ask("POST", "/segments/cell/apply", {"profile": "lte"}).json()
+    assert (said["node"], said["run"], said["round"], said["at"]) == ("cell", "run-1", 3, 1.5)
+    assert said["details"]["segment_change"].startswith("radio -> lte (up 7.6 Mbit/s, delay 10.5 ms")
+    world.ask("PATCH", "/segments/cell", {"link": {"down": {"rate": "2 Mbit/s"}}})
+    link = world.ask("GET", "/segments/cell").json()["link"]
+    assert (link["name"], link["up"]["rate"], link["down"]["rate"]) == ("lte-changed", "7.6 Mbit/s", "2 Mbit/s")
+    assert not world.links, "the runtime has a part in nodes' links alone"
+
+
+def test_a_segment_follows_a_trace_from_the_place_behind_the_nodes() -> None:
+    world = World(cell=True)
+    world.ask("PATCH", "/segments/cell", {"link": "lte-trace"})
+    assert world.state.segments["cell"].link.up.offset == spread(3, 300.0)
+
+
+def test_what_a_scenario_does_to_a_segment_is_over_with_its_run_and_what_a_user_does_is_not() -> None:
+    world = World(cell=True)
+    world.ask("POST", "/segments/cell/apply", {"profile": "wifi-5"})
+    lte = segment_in_force(load(LinkProfile, "lte"))
+    when = {"run": "run-1", "round": 3, "at": 1.5, "details": {}, "scenario": True}
+    world.state.event(Event("changed", "cell", {**when, **lte}))
+    assert world.state.segment("cell").link.name == "lte"
+    world.state.event(Event("started", "hub", {"run": "run-2"}))
+    assert world.state.segment("cell").link.name == "wifi-5"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "detail"),
+    [
+        ("GET", "/segments/cel", None, 404, "the testbed has no segment 'cel': did you mean 'cell'?"),
+        ("PATCH", "/segments/client-1", {"link": "lte"}, 404, "the testbed has no segment 'client-1': choose one of"),
+        ("PATCH", "/segments/cell", {"link": "lt"}, 422, "unknown link 'lt': did you mean 'lte'?"),
+        ("PATCH", "/segments/cell", {"link": {"up": {"rate": "0 bit/s"}}}, 422, "up.rate: Input should be greater"),
+        ("PATCH", "/segments/cell", {}, 422, "link: Field required"),
+        ("PATCH", "/segments/cell", {"device": "phone-mid"}, 422, "link: Field required"),
+        (
+            "POST",
+            "/segments/cell/apply",
+            {"profile": "phone-mid"},
+            422,
+            "'phone-mid' is a device: a segment has a link and nothing else",
+        ),
+    ],
+)
+def test_what_cannot_be_done_to_a_segment_is_refused(
+    method: str, path: str, body: Any, status: int, detail: str
+) -> None:
+    world = World(cell=True)
+    said = world.refused(method, path, body)
+    assert said[0] == status
+    assert detail in said[1]
+    assert not world.hub.asked
+
+
+def test_a_testbed_without_segments_says_so() -> None:
+    world = World()
+    assert world.ask("GET", "/segments").json() == []
+    refused = world.refused("PATCH", "/segments/cell", {"link": "lte"})
+    assert refused == (404, "the testbed has no segment 'cell': it has none")
 
 
 # -- what it refuses

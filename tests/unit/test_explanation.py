@@ -4,18 +4,19 @@ from emulator.explanation import explain, shares
 from emulator.profiles import LinkProfile
 from emulator.report.explanation import Curve, to_json, to_text
 from emulator.timeline import Span
+from tests.integration.bus_world import make_plan
 from tests.tolerance import assert_close
 
 
-def link(up: str, down: str) -> LinkProfile:
-    return LinkProfile.model_validate({"source": "a test", "up": {"rate": up}, "down": {"rate": down}})
+def link(rate: str) -> LinkProfile:
+    return LinkProfile.model_validate({"source": "a test", "up": {"rate": rate}, "down": {"rate": rate}})
 
 
-LINKS = {
-    "slow": link("1 Mbit/s", "1 Mbit/s"),
-    "fast": link("1 Gbit/s", "1 Gbit/s"),
-    "server": link("1 Gbit/s", "1 Gbit/s"),
-}
+LINKS = {"slow": "1 Mbit/s", "fast": "1 Gbit/s", "server": "1 Gbit/s"}
+WORLD = make_plan(*LINKS)
+PLAN = WORLD.model_copy(
+    update={"nodes": [node.model_copy(update={"link": link(LINKS[node.name])}) for node in WORLD.nodes]}
+)
 
 
 def rounds(slowest: list[str]) -> list[Span]:
@@ -26,14 +27,14 @@ def rounds(slowest: list[str]) -> list[Span]:
             late = 1.0 if client == name else 0.5
             spans += [
                 Span("psl", number, client, "client_forward", 0.0, late),
-                Span("psl", number, client, "uplink", late, late + 3.0, peer="server"),
+                Span("psl", number, client, "uplink", late, late + 3.0, peer="server", bytes=375_000),
             ]
         spans.append(Span("psl", number, "server", "server_step", 4.0, 5.0))
     return spans
 
 
 def test_time_is_told_by_stage_straggler_and_resource() -> None:
-    found = explain(rounds(["slow", "slow", "slow", "fast"]), LINKS, {"server"})
+    found = explain(rounds(["slow", "slow", "slow", "fast"]), PLAN)
     assert_close(found.mean, 5.0, what="the mean round")
     assert {stage: round(seconds, 9) for stage, seconds in found.stages.items() if seconds} == {
         "client_forward": 1.0,
@@ -48,8 +49,8 @@ def test_time_is_told_by_stage_straggler_and_resource() -> None:
 
 
 def test_a_message_waits_for_the_slower_of_its_links() -> None:
-    spans = [Span("psl", 1, "server", "downlink", 0.0, 1.0, peer="slow")]
-    assert explain(spans, LINKS, {"server"}).bottleneck == "slow down link"
+    spans = [Span("psl", 1, "server", "downlink", 0.0, 1.0, peer="slow", bytes=125_000)]
+    assert explain(spans, PLAN).bottleneck == "slow down link"
 
 
 def test_a_curve_reaches_its_target_then_and_now() -> None:
@@ -60,7 +61,7 @@ def test_a_curve_reaches_its_target_then_and_now() -> None:
 
 
 def test_words_and_json_say_the_same() -> None:
-    found = explain(rounds(["slow"]), LINKS, {"server"})
+    found = explain(rounds(["slow"]), PLAN)
     curve = Curve([(1, 10.0, 5.0, 0.6)], target=0.5)
     told = to_text([found], {}, {"psl": curve})
     assert "psl: a round takes 5.00 s" in told
@@ -78,4 +79,4 @@ def test_a_wait_for_late_nodes_is_no_wait_for_a_link() -> None:
         Span("psl", 1, "server", "wait", 0.0, 3.0, detail="for others"),
         Span("psl", 1, "server", "server_step", 3.0, 4.0),
     ]
-    assert explain(spans, LINKS, {"server"}).bottleneck == "late nodes"
+    assert explain(spans, PLAN).bottleneck == "late nodes"

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
-from emulator.change import CONNECTION_CHANGE, DEVICE_CHANGE, LINK_CHANGE, PARTITION_CHANGE, changed
+from emulator.change import CONNECTION_CHANGE, DEVICE_CHANGE, LINK_CHANGE, PARTITION_CHANGE, SEGMENT_CHANGE, changed
 from emulator.figures import altered
 from emulator.happening import Factors
 from emulator.in_force import InForce
+from emulator.plan import SegmentPlan
+from emulator.profiles import LinkProfile
 from emulator.scenario import Change
 from tests.tolerance import assert_close
 from tests.unit.virtual_world import plan
@@ -96,3 +98,19 @@ def test_a_users_change_lasts_and_a_later_one_of_the_scenario_wins_over_it(world
     after = world.nodes["client-1"]
     assert after.link == wide
     assert_close(after.slowdown, 10.0, what="the scenario's change is over, the user's is not")
+
+
+def test_a_users_change_of_a_segment_lasts_and_a_later_one_of_the_scenario_wins_over_it() -> None:
+    narrow, wide = (
+        LinkProfile.model_validate({"source": "a test", "up": {"rate": rate}, "down": {"rate": rate}})
+        for rate in ("1 Mbit/s", "1 Gbit/s")
+    )
+    world = InForce(plan().model_copy(update={"segments": {"cell": SegmentPlan(link=narrow)}}))
+    world.alter_segment("cell", wide)
+    effect = world.apply(Change(entry=0, key="a test", at=1.0, segment="cell", scale=Factors(up=0.5)))
+    assert effect is not None
+    assert list(effect.details) == [SEGMENT_CHANGE]
+    assert_close(world.segments["cell"].up.rate, 5e8, what="half of what the user has given it")
+    world.alter_segment("cell", world.segments["cell"])  # what is so already is no change
+    world.begin()
+    assert world.segments["cell"] == wide

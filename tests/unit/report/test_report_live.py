@@ -1,5 +1,8 @@
-from emulator.control.words import RunView, Status
-from emulator.report.live import headline
+import io
+
+from emulator.control.words import RunView, SegmentView, Status
+from emulator.report.live import headline, table_of_segments
+from emulator.report.table import console
 
 NOTHING = {"last_round": None, "round_latency_s": None, "slowest": None, "accuracy": None, "eta_s": None}
 
@@ -24,4 +27,20 @@ def test_the_status_says_of_each_run_what_the_progress_display_shows() -> None:
         "gapsl: done, round 120/120, accuracy 78.7 %, round 86 ms, slowest client-1",
         "sl: round 39/120, accuracy 90.0 %, round 306 ms, slowest client-1, ETA 0:01:10",
         "[b]psl: to come",
+    ]
+
+
+def test_segments_have_a_table_of_their_own() -> None:
+    channel = {"rate": "14 Mbit/s", "delay": "1 ms", "jitter": "2 ms"}
+    link = {"name": "radio", "source": "a test", "up": channel, "down": {**channel, "rate": "unlimited", "loss": "1 %"}}
+    views = [
+        SegmentView.model_validate({"name": "city", "segment": None, "nodes": ["a", "b", "c"], "link": link}),
+        SegmentView.model_validate({"name": "[b]cell", "segment": "city", "nodes": ["a"], "link": link}),
+    ]
+    shown = io.StringIO()
+    console(shown).print(table_of_segments(views))
+    lines = [" ".join(line.split()) for line in shown.getvalue().splitlines()]
+    assert lines[2:] == [
+        "city - 3 radio 14 Mbit/s unlimited 1 ms ± 2 ms 0 % up, 1 % down",
+        "[b]cell city 1 radio 14 Mbit/s unlimited 1 ms ± 2 ms 0 % up, 1 % down",
     ]
