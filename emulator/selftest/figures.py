@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from emulator.plan import Plan
-from emulator.replay import network_of, replay
+from emulator.replay import as_sent, network_of, replay
 from emulator.selftest import jitter
 from emulator.selftest.program import ALONE, DELAY, MEMORY_IN_FORCE, MEMORY_REFUSED, SPIN, TICK, TOGETHER
 from emulator.selftest.ways import Hop, Way, entitled, jain, ways_of
@@ -71,17 +71,8 @@ class Sent:
 
 def sent(spans: Iterable[Span], plan: Plan) -> list[Sent]:
     """All messages on the clock, in the order of their sending."""
-    place = {node.name: number for number, node in enumerate(plan.nodes)}
-    messages = [span for span in spans if span.is_message and not span.off_clock]
-    # What one node sends at one moment, it sends to each of the others in turn; and what to one, in order.
-    messages.sort(key=lambda span: (span.start, span.node, span.peer, span.end if span.due is None else span.due))
-    turns: defaultdict[tuple[float, str, str], int] = defaultdict(int)
-    order = {}
-    for span in messages:
-        turn = (span.start, span.node, span.peer)
-        order[id(span)] = (span.start, turns[turn], place[span.node], place[span.peer])
-        turns[turn] += 1
-    messages.sort(key=lambda span: order[id(span)])
+    crossed = (span for span in spans if span.is_message and not span.off_clock)
+    messages = as_sent(crossed, (node.name for node in plan.nodes))
     dues = replay(messages, network_of(plan))
     stills = replay(messages, network_of(plan, still=True))
     return [Sent(*each) for each in zip(messages, dues, stills, strict=True)]
