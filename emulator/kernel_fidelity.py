@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from emulator.change import LINK_CHANGE
 from emulator.network import Network
 from emulator.profiles import LinkProfile
-from emulator.replay import replay, steady
+from emulator.replay import as_sent, replay, steady
 from emulator.tc import on_wire
 from emulator.timeline import Span
 
@@ -23,7 +23,7 @@ def promised(spans: Sequence[Span], links: Mapping[str, LinkProfile]) -> list[tu
     network = Network()
     for node, link in links.items():
         network.add(node, steady(link))
-    messages = sorted((span for span in spans if span.is_message and not span.off_clock), key=lambda span: span.start)
+    messages = as_sent((span for span in spans if span.is_message and not span.off_clock), links)
     dues = replay(messages, network, lambda span: on_wire(span.bytes))
 
     changes: dict[str, float] = {}

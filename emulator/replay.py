@@ -4,6 +4,7 @@ Whatever carried them, the hub or the kernel, what it made of them is compared w
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -55,15 +56,30 @@ def network_of(plan: Plan, *, still: bool = False) -> Network:
     return plan.network()
 
 
+def as_sent(messages: Iterable[Span], nodes: Iterable[str]) -> list[Span]:
+    """The messages in the order of their sending; `nodes` in the testbed's.
+
+    Receivers note them, and their notes come in any order. What one node sends at one moment, it sends to each of the
+    others in turn, in the testbed's order; and what to one, as it came.
+    """
+    place = {name: number for number, name in enumerate(nodes)}
+    found = sorted(messages, key=lambda span: (span.start, span.node, span.peer, span.due or span.end))
+    turns: defaultdict[tuple[float, str, str], int] = defaultdict(int)
+    order = {}
+    for span in found:
+        turn = (span.start, span.node, span.peer)
+        order[id(span)] = (span.start, turns[turn], place[span.node], place[span.peer])
+        turns[turn] += 1
+    return sorted(found, key=lambda span: order[id(span)])
+
+
 def promises(spans: Sequence[Span], plan: Plan) -> list[Promise]:
     """The first messages on the clock of one run, up to its first live change, and what `plan` promises of them.
 
     Only of those that the hub promised something of, and that were really sent.
     """
-    sent = sorted(
-        (span for span in spans if span.is_message and not span.off_clock and span.source == "measured"),
-        key=lambda span: span.start,
-    )
+    crossed = (span for span in spans if span.is_message and not span.off_clock and span.source == "measured")
+    sent = as_sent(crossed, (node.name for node in plan.nodes))
     changed = min((span.start for span in spans if span.detail and span.stage != DEVICE_CHANGE), default=math.inf)
     total, first = 0, list[Span]()
     for span in sent[:MOST_MESSAGES]:

@@ -119,6 +119,10 @@ class Hub:
             raise WireError(f"a '{header.kind}' from a peer that has not registered")
         if header.sender != name:
             raise WireError(f"{name} says it is '{header.sender:.64}'")
+        if name in self._gone:  # it was silent for too long, and comes back: the others no longer reckon with it
+            reason = "the others have gone on without it for good (deadlines.silence)"
+            self._socket.send([identity, wire.pack(Header(Kind.REFUSED, fields={"reason": reason}))])
+            return
         peer = self._peers[name]
         peer.heard = time.monotonic()
         unsent, peer.unsent = peer.unsent, []

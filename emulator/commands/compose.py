@@ -12,17 +12,20 @@ import click
 
 from emulator import compose as composing
 from emulator import experiment as experiments
+from emulator.commands.selftest import experiment_of
 from emulator.compose import Order, devices_of
 from emulator.device import cpu_ceilings
 from emulator.document import as_yaml
 from emulator.errors import InputError
 from emulator.host import this_host
+from emulator.library import load_testbed
 from emulator.overrides import set_keys
 from emulator.plan import device_shares, make_plan
 from emulator.profiles import Experiment, Testbed
 from emulator.report import files
 
-SHIPPED = ("nodes.",)
+DEMO = "demo"
+SHIPPED = ("nodes.", "emulator.")
 """The packages of the image whose programs need no file of the user's."""
 
 COMPOSE_HEAD = """
@@ -30,8 +33,8 @@ COMPOSE_HEAD = """
 
       docker compose --file FILE up testbed
 
-    and, while it runs, docker compose --file FILE exec testbed edgebed status. EDGEBED_ARGS="--rounds 10" in the
-    environment adds options of edgebed run. The control API is at 127.0.0.1, port EDGEBED_PORT, and asks for
+    and, while it runs, docker compose --file FILE exec testbed edgebed status. EDGEBED_ARGS="{example}" in the
+    environment adds options of {command}. The control API is at 127.0.0.1, port EDGEBED_PORT, and asks for
     EDGEBED_CONTROL_TOKEN if that is set, else for a token of its own. Another --project-name with another EDGEBED_PORT
     makes a second testbed beside the first. The image is built in edgebed's repository: docker compose build.
 """
@@ -41,7 +44,7 @@ STACK_HEAD = """
       docker node update --label-add edgebed.hub=true HOST; docker node update --label-add edgebed.clients=true HOST ...
       docker stack deploy --compose-file FILE edgebed; docker service logs --follow edgebed_testbed
 
-    EDGEBED_ARGS="--rounds 10" in the environment adds options of edgebed run. The results are in the volume
+    EDGEBED_ARGS="{example}" in the environment adds options of {command}. The results are in the volume
     edgebed_runs of the hub's host. The hosts must be alike: devices are held back by the speed of the hub's.
 """
 LOOSE = """
@@ -63,38 +66,61 @@ class _Limits:
 
 @click.command()
 @click.argument("testbed", required=False, metavar="[TESTBED]")
-@click.option("--experiment", default="demo", show_default=True, metavar="NAME|FILE")
+@click.option("--experiment", default=DEMO, show_default=True, metavar="NAME|FILE")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Default: standard output.")
 @click.option("--swarm", is_flag=True, help="Write a stack for Docker Swarm: more than one host.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of the experiment, dotted.")
+@click.option("--scenario", metavar="NAME|FILE", help="What changes while it runs; none: nothing.")
+@click.option("--selftest", is_flag=True, help="The self-test of TESTBED, in place of an experiment.")
 @click.option("--mount", is_flag=True, help="Let the containers read the current folder, such as for data in it.")
 def compose(
-    testbed: str | None, experiment: str, out: Path | None, swarm: bool, settings: tuple[str, ...], mount: bool
+    testbed: str | None,
+    experiment: str,
+    out: Path | None,
+    swarm: bool,
+    settings: tuple[str, ...],
+    scenario: str | None,
+    selftest: bool,
+    mount: bool,
 ) -> None:
     """Write a file with which Docker Compose runs an experiment on TESTBED (default: the experiment's own)."""
     values = set_keys(settings)
-    checked = experiments.check(experiment, values | ({"testbed": testbed} if testbed else {}))
-    run = ["edgebed", "run", _here(experiment)]
-    if testbed and checked.testbed != experiments.check(experiment, values).testbed:
-        run += ["--testbed", _here(testbed)]
+    if scenario is not None:
+        values["scenario"] = None if scenario == "none" else scenario
+    if selftest:
+        for option, given in (("--scenario", scenario is not None), ("--experiment", experiment != DEMO)):
+            if given:
+                raise InputError(f"{option} is for experiments, and --selftest is none: leave one of them out")
+        checked = experiment_of(load_testbed(testbed or DEMO), "auto", values)
+        command, example = ["edgebed", "selftest", "--testbed", _here(testbed or DEMO)], "--json"
+    else:
+        checked = experiments.check(experiment, values | ({"testbed": testbed} if testbed else {}))
+        command, example = ["edgebed", "run", _here(experiment)], "--rounds 10"
+        if testbed and checked.testbed != experiments.check(experiment, values).testbed:
+            command += ["--testbed", _here(testbed)]
     for setting in settings:
-        run += ["--set", setting]
-    own_files = any(map(_is_file, (experiment, testbed or "")))
+        command += ["--set", setting]
+    if scenario is not None:
+        command += ["--scenario", _here(scenario)]
+    own_files = any(map(_is_file, (experiment, testbed or "", scenario or "")))
     own_programs = not all(program.startswith(SHIPPED) for program in checked.programs.values())
     limits = _cores(checked)
     order = Order(
         experiment=checked,
-        command=[*run, *limits.options, "--runtime", "compose"],
+        command=[*command, *limits.options, "--runtime", "compose"],
         image=f"edgebed:{version('edgebed')}",
         mounted=mount or own_files or own_programs,
         cores=limits.cores,
         core_flops=limits.core_flops,
     )
     written_by = ["edgebed", "compose", *([testbed] if testbed else [])]
-    written_by += ["--experiment", experiment] if experiment != "demo" else []
+    written_by += ["--experiment", experiment] if experiment != DEMO else []
     written_by += [word for setting in settings for word in ("--set", setting)]
-    written_by += [flag for flag, given in (("--mount", mount), ("--swarm", swarm)) if given]
-    text = _head(shlex.join(written_by), STACK_HEAD if swarm else COMPOSE_HEAD, limits.why)
+    written_by += ["--scenario", scenario] if scenario is not None else []
+    flags = (("--selftest", selftest), ("--mount", mount), ("--swarm", swarm))
+    written_by += [flag for flag, given in flags if given]
+    head = (STACK_HEAD if swarm else COMPOSE_HEAD).format(example=example, command=shlex.join(command[:2]))
+    text = _head(shlex.join(written_by), head, limits.why)
     text += as_yaml(composing.stack(order) if swarm else composing.compose(order))
     if out is None:
         sys.stdout.write(text)

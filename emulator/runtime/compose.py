@@ -25,8 +25,9 @@ async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
     token = os.environ.get("EDGEBED_TOKEN")
     if not token:
         raise InputError(
-            "--runtime compose is what runs in the service 'testbed': write a file with edgebed compose, and start it "
-            "with docker compose up testbed"
+            "--runtime compose is what runs in the service 'testbed': write a file with edgebed compose (of a "
+            "self-test: edgebed compose --selftest), and start it with docker compose up testbed; or use "
+            "--runtime docker"
         )
     if plan.links == "kernel":
         raise InputError(

@@ -136,9 +136,10 @@ class Watch:
             case "failed":
                 raise self._failure(event)
             case "silent":
-                raise NodeFailure(
+                self._go_without(
+                    event.node,
                     f"{event.node} has been silent for {event.fields['seconds']:.0f} s: "
-                    f"{self._homes.why_silent(event.node)} (deadlines.silence)"
+                    f"{self._homes.why_silent(event.node)} (deadlines.silence)",
                 )
             case "changed" if not event.fields.get("scenario"):  # which the experiment foresees
                 self._notes += told(event.node, event.fields)
@@ -175,19 +176,19 @@ class Watch:
         return error
 
     async def _handle_exit(self, name: str) -> None:
-        """No home ends before the last run has: report its last words, should they be on their way, or its end.
-
-        Where the programs do without that node from now on, its end is only noted.
-        """
+        """No home ends before the last run has: report its last words, should they be on their way, or its end."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE_SECONDS):
                 while self._left:
                     await self._handle(await self._controller.events.get())
-        if not self._left:
-            return
+        if self._left and name not in self._gone:
+            self._go_without(name, self._homes.obituary(name))
+
+    def _go_without(self, name: str, why: str) -> None:
+        """A node is lost: note it where the programs do without that node from now on; else raise."""
         if not self._started or not self._dispensable(name):
-            raise NodeFailure(self._homes.obituary(name))
-        self._notes.append(f"{self._left[0]}: {self._homes.obituary(name)}; from then on the others went on without it")
+            raise NodeFailure(why)
+        self._notes.append(f"{self._left[0]}: {why}; from then on the others went on without it")
         self._gone.add(name)
         self._missing.discard(name)
         self._controller.gone(name)

@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from emulator import quota
 from emulator.plan import Plan
-from emulator.replay import network_of, replay
+from emulator.replay import as_sent, network_of, replay
 from emulator.selftest import jitter
 from emulator.selftest.program import ALONE, DELAY, MEMORY_IN_FORCE, MEMORY_REFUSED, SPIN, TICK, TOGETHER
 from emulator.selftest.ways import Hop, Way, entitled, jain, ways_of
@@ -71,17 +72,8 @@ class Sent:
 
 def sent(spans: Iterable[Span], plan: Plan) -> list[Sent]:
     """All messages on the clock, in the order of their sending."""
-    place = {node.name: number for number, node in enumerate(plan.nodes)}
-    messages = [span for span in spans if span.is_message and not span.off_clock]
-    # What one node sends at one moment, it sends to each of the others in turn; and what to one, in order.
-    messages.sort(key=lambda span: (span.start, span.node, span.peer, span.end if span.due is None else span.due))
-    turns: defaultdict[tuple[float, str, str], int] = defaultdict(int)
-    order = {}
-    for span in messages:
-        turn = (span.start, span.node, span.peer)
-        order[id(span)] = (span.start, turns[turn], place[span.node], place[span.peer])
-        turns[turn] += 1
-    messages.sort(key=lambda span: order[id(span)])
+    crossed = (span for span in spans if span.is_message and not span.off_clock)
+    messages = as_sent(crossed, (node.name for node in plan.nodes))
     dues = replay(messages, network_of(plan))
     stills = replay(messages, network_of(plan, still=True))
     return [Sent(*each) for each in zip(messages, dues, stills, strict=True)]
@@ -259,8 +251,11 @@ def of_devices(spans: Sequence[Span], metrics: Iterable[Metric], plan: Plan, lim
             share = load["spins"] * load["spin_cpu"] / seconds
             name = "cpu_share" if len(phase["nodes"]) == 1 else "cpu_share_together"
             error = share / configured - 1
-            found.append(Figure(name, node.name, configured, share, "cores", error, limits.cpu_share_run))
-            late = [span.lateness or 0.0 for span in own if span.stage == TICK]
+            limit = limits.cpu_share_run
+            if plan.compute == "quota":  # two of its periods may be lost, see `loads`
+                limit += 2 * quota.bandwidth(configured).period * configured / load["spin_cpu"]
+            found.append(Figure(name, node.name, configured, share, "cores", error, limit))
+            late = [span.lateness or 0.0 for span in own if span.stage == TICK and span.mode != "quota"]
             if late:
                 median = statistics.median(late)
                 note = f"at most {1e3 * max(late):.2g} ms"
@@ -278,5 +273,5 @@ def _memory(node: str, limit: float, noted: Mapping[tuple[str, str], float], lim
     if in_force is None:
         return Figure("memory_limit", node, limit, None, "bytes", note="not tested alone: not checked")
     error = 1.0 if refused == 0 else in_force / limit - 1
-    note = {None: "read: too large for this host to try", 0.0: "more given"}.get(refused, "refused")
+    note = {None: "read: too large to be filled", 0.0: "more given"}.get(refused, "refused")
     return Figure("memory_limit", node, limit, in_force, "bytes", error, limits.memory, note=note)

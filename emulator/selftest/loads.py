@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from emulator import quota
 from emulator.plan import NodePlan, Plan
 from emulator.selftest.ways import Way, conductor_of, entitled, ways_of
 
@@ -30,6 +31,9 @@ HELD = 0.003
 """Seconds of the host that a tick is held back for."""
 LEAST_SLOW = 1.15
 """Seconds of the host for each CPU second, from which on results are held back at all worth mentioning."""
+QUOTA_PERIODS, QUOTA_SECONDS = 100, 4.0
+"""Of a CPU quota, that work under it takes, and seconds of the host that it takes at most: two periods may pass before
+the quota bites, or be lost to what the node did before."""
 PARTS = 4
 """Messages at least of each node while all are sending."""
 UNLIMITED_BYTES = 2**20
@@ -63,9 +67,10 @@ def phases(plan: Plan) -> list[dict[str, Any]]:
             found.append({"kind": key, "sizes": at_once(list(own.values()), TOGETHER_SECONDS / scale)})
     alone = _of_each_kind(nodes)
     seconds = min(LONGEST_SPIN, SPIN_SECONDS / (scale * SPINS * len(alone)))
-    known = {node.name: node for node in nodes}
-    found += [{"kind": "compute", "nodes": {name: _work(known[name], scale, seconds, first=True)}} for name in alone]
-    everybody = {node.name: _work(node, scale, seconds, first=False) for node in nodes}
+    throttled = plan.compute == "quota"
+    work = {node.name: _work(node, scale, seconds, throttled=throttled) for node in nodes}
+    found += [{"kind": "compute", "nodes": {name: work[name]}} for name in alone]
+    everybody = {name: {**own, "ticks": 0, "memory": 0.0} for name, own in work.items()}
     found.append({"kind": "compute", "nodes": everybody})
     return found
 
@@ -100,16 +105,26 @@ def _parts(total: float) -> list[int]:
     return [max(SIZES[0], round(total / count))] * count
 
 
-def _work(node: NodePlan, scale: float, seconds: float, *, first: bool) -> dict[str, Any]:
-    """What a device computes: work that it takes so many emulated seconds for, and ticks."""
+def _work(node: NodePlan, scale: float, seconds: float, *, throttled: bool) -> dict[str, Any]:
+    """What a device computes: work that it takes so many emulated seconds for, and ticks.
+
+    Under a CPU quota (`throttled`) the work is in one piece of many periods, and no tick uses a quota up: before each
+    the node rests until it has a fresh one.
+    """
     slow = node.slowdown * scale  # seconds of the host for each CPU second
     tick = HELD / (slow - 1) if slow >= LEAST_SLOW else 0.0
+    spins, spin, rest = SPINS, max(LEAST_CPU, seconds / node.slowdown), 0.0
+    if throttled:
+        kernels = quota.bandwidth(1 / slow)
+        tick, rest = min(tick, kernels.quota / 2), 2 * kernels.period
+        spins, spin = 1, max(spin, min(QUOTA_PERIODS * kernels.period, QUOTA_SECONDS) / slow)
     return {
-        "spins": SPINS,
-        "spin_cpu": max(LEAST_CPU, seconds / node.slowdown),
-        "ticks": TICKS if first and tick else 0,
+        "spins": spins,
+        "spin_cpu": spin,
+        "ticks": TICKS if tick else 0,
         "tick_cpu": tick,
-        "memory": node.device.memory if first and math.isfinite(node.device.memory) else 0.0,
+        "rest": rest,
+        "memory": node.device.memory if math.isfinite(node.device.memory) else 0.0,
     }
 
 

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from subprocess import run
+from subprocess import CompletedProcess, TimeoutExpired, run
 from typing import Any
 
 import numpy as np
@@ -114,10 +114,11 @@ async def _compute(node: Node, phase: Phase) -> None:
         return
     if load["memory"]:
         await node.off_clock(lambda: _try_memory(node, load["memory"]))
-    for _ in range(load["ticks"]):
-        await node.compute(TICK, _burn(load["tick_cpu"]))
-    for _ in range(load["spins"]):
-        await node.compute(SPIN, _burn(load["spin_cpu"]))
+    for stage, count, cpu in ((TICK, load["ticks"], load["tick_cpu"]), (SPIN, load["spins"], load["spin_cpu"])):
+        for _ in range(count):
+            if load["rest"]:
+                await node.off_clock(lambda: time.sleep(load["rest"]))
+            await node.compute(stage, _burn(cpu))
 
 
 def _burn(cpu: float) -> Callable[[], None]:
@@ -134,7 +135,11 @@ def _burn(cpu: float) -> Callable[[], None]:
 def _try_memory(node: Node, limit: float) -> None:
     """Have a process of its own ask for more memory than the device has: it is that which is to fail."""
     command = [sys.executable, "-m", "emulator.selftest.memory", str(limit)]
-    tried = run(command, capture_output=True, text=True, timeout=MEMORY_SECONDS, check=False)  # noqa: S603
+    try:
+        tried = run(command, capture_output=True, text=True, timeout=MEMORY_SECONDS, check=False)  # noqa: S603
+    except TimeoutExpired as error:
+        said = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
+        tried = CompletedProcess(command, 0, f"{said} untried")
     in_force, *outcome = tried.stdout.split() or [""]
     if tried.returncode == -signal.SIGKILL:
         outcome = ["refused"]

@@ -2,11 +2,13 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
 import pytest
+
+from tests.docker.project import Project
 
 REPOSITORY = Path(__file__).parents[2]
 BUILD_SECONDS = 1200.0
@@ -39,6 +41,20 @@ def here(tmp_path: Path) -> Path:
     """A folder that containers may read."""
     tmp_path.chmod(0o755)
     return tmp_path
+
+
+@pytest.fixture
+def project() -> Iterator[Callable[[Path], Project]]:
+    """Makes testbeds of Compose out of folders; all of them are removed at the end."""
+    made: list[Project] = []
+
+    def make(folder: Path) -> Project:
+        made.append(Project(folder))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.run("down", "--volumes", "--timeout", "1")
 
 
 def _missing() -> str:

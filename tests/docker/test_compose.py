@@ -1,6 +1,5 @@
 """The testbed under Docker Compose and Docker Swarm, as users start it."""
 
-import contextlib
 import json
 import os
 import re
@@ -10,7 +9,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import docker
 import pytest
@@ -19,9 +17,9 @@ import yaml
 from emulator import library
 from emulator.profiles import DeviceProfile
 from tests.docker.checkout import copy_checkout
+from tests.docker.project import SECONDS, Project, killed_at_last, wait_for
 from tests.integration.running import edgebed, read_result, write_experiment
 
-SECONDS = 300.0
 OWNER = 12345
 SHORT = "--rounds 2 --algorithm psl"
 """Added to the demo: two rounds of one algorithm."""
@@ -49,54 +47,6 @@ async def client(node):
         await node.receive("next")
 """
 LINK = {"source": "a test", "up": {"rate": "10 Mbit/s"}, "down": {"rate": "10 Mbit/s"}}
-
-
-class Project:
-    """A testbed of Compose in a folder, under a name that no other has; removed at the end, whatever happens."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.name = f"edgebed-test-{uuid.uuid4().hex[:8]}"
-
-    def start(self, *arguments: str, port: int = 0, options: str = "") -> subprocess.Popen[str]:
-        """Run `docker compose` with these arguments; `options` are added to the testbed's command."""
-        return subprocess.Popen(
-            ["docker", "compose", "--project-name", self.name, "--ansi", "never", *arguments],
-            cwd=self.folder,
-            env={**os.environ, "EDGEBED_PORT": str(port), "EDGEBED_ARGS": options},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def run(self, *arguments: str, port: int = 0, options: str = "") -> tuple[int, str]:
-        """Exit status and output."""
-        process = self.start(*arguments, port=port, options=options)
-        try:
-            output = process.communicate(timeout=SECONDS)[0]
-        finally:
-            process.kill()
-        return process.returncode, output.replace("\x1b[2K", "")  # Compose clears lines even of a pipe
-
-    def containers(self, engine: docker.DockerClient) -> dict[str, Any]:
-        """By service."""
-        label = "com.docker.compose"
-        filters = {"label": f"{label}.project={self.name}"}
-        found = engine.containers.list(all=True, filters=filters, ignore_removed=True)
-        return {container.labels[f"{label}.service"]: container for container in found}
-
-
-@pytest.fixture
-def project() -> Iterator[Callable[[Path], Project]]:
-    made: list[Project] = []
-
-    def make(folder: Path) -> Project:
-        made.append(Project(folder))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.run("down", "--volumes", "--timeout", "1")
 
 
 @pytest.fixture
@@ -168,9 +118,9 @@ def test_who_is_in_touch_with_the_hub_is_healthy_and_shown_and_stopping_it_all_l
         found = mine.containers(docker_engine)
         return {name: container.health for name, container in found.items()}
 
-    with _killed_at_last(running):
+    with killed_at_last(running):
         everyone = dict.fromkeys(("testbed", "server", "client"), "healthy")
-        _wait_for(lambda: health() == everyone, "health", running)
+        wait_for(lambda: health() == everyone, "health", running)
         status, shown = mine.run("exec", "-T", "testbed", "edgebed", "status")
         assert status == 0, shown
         assert "client" in shown
@@ -189,8 +139,8 @@ def test_two_testbeds_run_at_once_and_a_port_that_is_taken_is_refused_by_the_eng
         port = free.getsockname()[1]
     first, second = project(here), project(here)
     running = first.start("up", "--exit-code-from", "testbed", "testbed", port=port)
-    with _killed_at_last(running):
-        _wait_for(lambda: _status(first, docker_engine) == "running", "the first testbed's start", running)
+    with killed_at_last(running):
+        wait_for(lambda: _status(first, docker_engine) == "running", "the first testbed's start", running)
         status, output = second.run("up", "testbed", port=port)
         assert status != 0
         assert re.search(rf"{port}.*(port is already allocated|address already in use)", output), output
@@ -205,25 +155,6 @@ def test_two_testbeds_run_at_once_and_a_port_that_is_taken_is_refused_by_the_eng
 def _status(project: Project, engine: docker.DockerClient) -> str | None:
     testbed = project.containers(engine).get("testbed")
     return None if testbed is None else str(testbed.status)
-
-
-def _wait_for(condition: Callable[[], bool], what: str, running: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen"
-        assert running.poll() is None, f"it ended before {what}: {running.communicate()[0]}"
-        time.sleep(0.2)
-
-
-@contextlib.contextmanager
-def _killed_at_last(process: subprocess.Popen[str]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
 
 
 @pytest.mark.parametrize("clients", [10, 40])

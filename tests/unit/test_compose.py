@@ -186,11 +186,46 @@ def test_settings_go_on_to_the_run_whatever_characters_they_have() -> None:
     assert "$$HOME, $${PATH}" in command
 
 
+def test_a_scenario_goes_on_to_the_run_and_counts_in_the_limits(tmp_path: Path) -> None:
+    larger = "{at: 1 s, node: client-1, device: {memory: 3 GiB}}"
+    (tmp_path / "larger.yaml").write_text(f"scenario:\n  - {larger}\n")
+    services = write("demo", "--scenario", "larger.yaml")["services"]
+    assert "edgebed run demo --scenario larger.yaml --runtime compose" in services["testbed"]["command"]
+    assert services["client-1"]["mem_limit"] == "3GiB"
+    assert services["client-1"]["volumes"] == [".:/workspace:ro"], "whoever reads the file"
+    assert services["client-2"]["mem_limit"] == write("demo")["services"]["client-2"]["mem_limit"]
+
+
+# -- the self-test
+
+
+def test_the_selftest_has_the_same_nodes_and_limits_as_the_testbeds_runs() -> None:
+    found, run = write("--selftest")["services"], write("demo")["services"]
+    assert found["testbed"].pop("command") == "edgebed selftest --testbed demo --runtime compose ${EDGEBED_ARGS:-}"
+    del run["testbed"]["command"]
+    assert found == run
+
+
+def test_the_selftest_of_another_testbed_under_quotas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEBED_CORE_FLOPS", "50e9")
+    services = write("mixed-10", "--selftest", "--set", "compute=quota", "--set", "time_scale=20")["services"]
+    command = "edgebed selftest --testbed mixed-10 --set compute=quota --set time_scale=20 --set time_scale=20"
+    assert services["testbed"]["command"].startswith(f"{command} --runtime compose")
+    assert "cpu_quota" in services["client-1"]
+
+
 # -- what is refused
 
 
 def test_links_left_to_the_kernel_are_refused() -> None:
     assert refusal("demo", "--set", "links=kernel").startswith("links: kernel needs a runtime that sets the links up")
+
+
+def test_what_a_selftest_does_not_have_is_refused() -> None:
+    assert refusal("--selftest", "--scenario", "outage").startswith("--scenario is for experiments")
+    assert refusal("--selftest", "--experiment", "drift").startswith("--experiment is for experiments")
+    assert refusal("--selftest", "--set", "rounds=3").startswith("--set rounds: the self-test has no such key")
+    assert refusal("--selftest", "--set", "compute=half").endswith("compute: Input should be 'stretched' or 'quota'")
 
 
 def test_a_file_outside_the_folder_is_refused(tmp_path: Path) -> None:
@@ -212,7 +247,7 @@ def test_the_runtime_of_the_containers_says_where_it_belongs(tmp_path: Path, mon
     monkeypatch.delenv("EDGEBED_TOKEN", raising=False)
     experiment, _ = library.load_experiment("demo")
     plan = make_plan(experiment, core_flops=40e9, cores=2)
-    with pytest.raises(InputError, match="write a file with edgebed compose, and start it with docker compose up"):
+    with pytest.raises(InputError, match=r"write a file with edgebed compose .* start it with docker compose up"):
         asyncio.run(runtime.run(plan, tmp_path, None))  # type: ignore[arg-type]  # nobody watches what does not begin
 
 

@@ -31,6 +31,17 @@ def test_messages_are_sent_in_the_order_of_their_times() -> None:
     assert [promise.span for promise in promises([later, earlier], PLAN)] == [earlier, later]
 
 
+def test_what_is_sent_at_one_moment_is_sent_in_the_testbeds_order_whoever_tells_of_it_first() -> None:
+    def answer(peer: str, due: float) -> Span:
+        return Span("run", 1, "server", "downlink", 1.0, due, bytes=10**6, peer=peer, due=due)
+
+    to_a, to_b = answer("a", 2.020), answer("b", 3.020)  # one after the other over the server's own link
+    assert [promise.span for promise in promises([to_b, to_a], PLAN)] == [to_a, to_b]
+    for promise in promises([to_b, to_a], PLAN):
+        assert promise.span.due is not None
+        assert_close(promise.due, promise.span.due)
+
+
 def test_the_same_seed_replays_the_same_jitter() -> None:
     sent = [message(float(start), node=node) for start in range(1, 20) for node in ("a", "b")]
     original = Network(PLAN.seed)

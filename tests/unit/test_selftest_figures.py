@@ -1,6 +1,7 @@
 """The self-test's figures, in virtual time: right links have no error, wrong ones the error that they were given."""
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -9,11 +10,11 @@ from emulator.causes import HostFacts
 from emulator.offset import Standing
 from emulator.plan import Plan, SegmentPlan
 from emulator.profiles import LinkProfile
-from emulator.selftest.figures import Figure
+from emulator.selftest.figures import Figure, of_devices
 from emulator.selftest.judgement import judged, of_clocks
 from emulator.verdict import DEFAULT_LIMITS, Check
 from tests.tolerance import assert_close
-from tests.unit.selftest_world import channel, figures, link, plan, with_phases
+from tests.unit.selftest_world import channel, figures, link, plan, timeline, with_phases
 
 IDLE = HostFacts(cores=2, cores_wanted=1.0)
 UNEVEN = (
@@ -153,6 +154,20 @@ def test_a_device_that_is_too_slow_is_found_out() -> None:
     found = figures(plan(link(channel())), longer=1.25)
     assert found["cpu_share", "c1"].error == pytest.approx(1 / 1.25 - 1)
     assert checks(found)["cpu_share"].reason == "the host was busy with other work"
+
+
+def test_under_a_quota_two_of_its_periods_may_be_lost_and_what_it_delayed_was_no_timer() -> None:
+    made = plan(link(channel())).model_copy(update={"compute": "quota"})
+    made = with_phases(made)
+    spans, metrics = timeline(made)
+    ticks = [replace(span, mode="quota", end=span.end + 1.0) for span in spans if span.stage == "tick"][::2]
+    kept = [span for span in spans if span.stage != "tick"] + [span for span in spans if span.stage == "tick"][1::2]
+    found = {(one.name, one.of): one for one in of_devices([*kept, *ticks], metrics, made, DEFAULT_LIMITS)}
+    assert found["timer_overshoot", "c1"].error == 0
+    share = found["cpu_share", "c1"]
+    assert share.ok
+    # A board of a tenth of a core: its quota is 1 ms in each 10 ms, and its work takes a second.
+    assert_close(share.limit or 0.0, DEFAULT_LIMITS.cpu_share_run + 2 * 0.010 / 1.0, relative=0.01, what="the limit")
 
 
 # -- the verdict

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator import quota
 from emulator.selftest import loads
 from emulator.selftest.loads import SIZES, at_once, ladder, to_and_fro
 from emulator.selftest.ways import Way, conductor_of, entitled, jain, ways_of
@@ -92,6 +93,21 @@ def test_of_many_alike_one_is_tested_alone_and_all_at_once() -> None:
 def test_a_testbed_of_one_node_has_its_device_alone() -> None:
     phases = plan().runs[0].config["workload"]["phases"]
     assert {phase["kind"] for phase in phases} == {"compute"}
+
+
+def test_under_a_quota_work_takes_many_of_its_periods_and_a_tick_no_whole_one() -> None:
+    made = plan(client(8e6)).model_copy(update={"compute": "quota"})
+    (load,) = (phase["nodes"]["c1"] for phase in loads.phases(made) if list(phase.get("nodes", ())) == ["c1"])
+    kernels = quota.bandwidth(0.1)  # what the board is of a core
+    assert load["spins"] * load["spin_cpu"] >= 99 * kernels.quota
+    assert 0 < load["tick_cpu"] < kernels.quota
+    assert load["rest"] >= kernels.period
+
+
+def test_under_the_smallest_quotas_work_does_not_take_minutes() -> None:
+    made = plan(client(8e6), scale=50.0).model_copy(update={"compute": "quota"})
+    for load in (load for phase in loads.phases(made) for load in phase.get("nodes", {}).values()):
+        assert load["spins"] * load["spin_cpu"] * 10 * 50 <= 1.01 * loads.QUOTA_SECONDS
 
 
 # -- entitlement
