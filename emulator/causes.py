@@ -10,6 +10,9 @@ HUB_LATE = 0.005
 """Seconds of the host: a hub of which one timer in twenty is later than this is not in time for its messages."""
 SATURATED = 0.9
 """The share of a core from which on a thread has nothing left: one of the hub's routes, another reads and writes."""
+LATE_BY_ITSELF = 0.6
+"""The share of a core from which on a hub that waits for nobody, for its priority is raised, is late by its own work:
+that of some dozen messages between two looks at its timers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ def likely_cause(facts: HostFacts) -> str:
         return "; ".join(facts.disturbances)
     if facts.hosts == 1 and facts.clock_error > 0:
         return clock_cause(facts)
-    if facts.hub is not None and facts.hub.busiest >= SATURATED:
+    if facts.hub is not None and saturated(facts):
         return (
             f"hub saturated: {facts.hub.busiest:.2f} of a core busy in its busiest second, {_late(facts.hub)}: run "
             f"with fewer nodes, slower links or time_scale: {_rounded_up(2 * facts.time_scale):g}"
@@ -53,6 +56,15 @@ def likely_cause(facts: HostFacts) -> str:
     return "the host was busy with other work"
 
 
+def saturated(facts: HostFacts) -> bool:
+    """Whether the hub had more to do than it can."""
+    hub = facts.hub
+    if hub is None:
+        return False
+    by_itself = facts.hub_priority is None and hub.late_p95 > HUB_LATE and hub.busiest >= LATE_BY_ITSELF
+    return hub.busiest >= SATURATED or by_itself
+
+
 def clock_cause(facts: HostFacts) -> str:
     """Why a node's clock may be off the hub's, and what to do about it."""
     if facts.hosts > 1:
@@ -64,7 +76,8 @@ def clock_cause(facts: HostFacts) -> str:
 
 
 def promise_cause(later: float) -> str:
-    """Why the hub may promise messages so many seconds `later` than the profiles do, or earlier, and what to do."""
+    """Why a hub that is not saturated may promise messages so many seconds `later` than the profiles do, or earlier,
+    and what to do. A saturated one has them on their links in the order in which it gets to them."""
     slower, after = ("slower", "later") if later > 0 else ("faster", "earlier")
     return (
         f"the hub's links are {slower} than their profiles: messages are due {1e3 * abs(later):.3g} ms {after}: "

@@ -15,7 +15,7 @@ import numpy as np
 
 from emulator import timeline
 from emulator.causes import HostFacts as HostFacts  # whoever asks for a verdict gives them
-from emulator.causes import clock_cause, likely_cause, promise_cause
+from emulator.causes import clock_cause, likely_cause, promise_cause, saturated
 from emulator.measures import (
     compute_overrun,
     latency_error,
@@ -163,7 +163,7 @@ def judge(
     if stretch is not None:
         why = cause if stretch > 1 else "messages arrive before they are due: their times do not fit together"
         checks.append(check("rate_error", abs(stretch - 1), limits.rate_error, "share", why))
-    checks += _promises(promised, limits)
+    checks += _promises(promised, limits, facts)
     checks += _kernel_links(ideal, limits, cause)
     if facts.hosts > 1 or facts.clock_error > 0:
         why = clock_cause(facts)
@@ -212,7 +212,7 @@ def _cpu_shares(spans: Iterable[Span], limits: Limits, cause: str) -> list[Check
     return checks
 
 
-def _promises(promised: Sequence[Promise], limits: Limits) -> list[Check]:
+def _promises(promised: Sequence[Promise], limits: Limits, facts: HostFacts) -> list[Check]:
     """How far what the hub promised is from what the profiles make of the same messages, over the way from one node to
     another on which that is furthest: the median, as far as jitter does not explain it. Empty without any message.
     """
@@ -229,7 +229,7 @@ def _promises(promised: Sequence[Promise], limits: Limits) -> list[Check]:
         return []
     worst = max(errors, key=lambda way: abs(errors[way]))
     later, (sender, receiver) = errors[worst], worst
-    why = f"from {sender} to {receiver} {promise_cause(later)}"
+    why = likely_cause(facts) if saturated(facts) else f"from {sender} to {receiver} {promise_cause(later)}"
     return [check("promise_error", abs(later), limits.promise_error, "s", why)]
 
 

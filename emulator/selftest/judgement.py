@@ -4,7 +4,7 @@ likely cause, as a run's verdict is made."""
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from emulator.causes import HostFacts, clock_cause, likely_cause, promise_cause
+from emulator.causes import HostFacts, clock_cause, likely_cause, promise_cause, saturated
 from emulator.offset import Standing
 from emulator.selftest.figures import Figure
 from emulator.verdict import Check, Limits, Verdict, verdict_of
@@ -52,6 +52,6 @@ def _reason(figure: Figure, promises: Mapping[str, Figure], facts: HostFacts) ->
     if figure.name == "memory_limit":
         return f"{figure.of}: its memory is not limited to its device's ({figure.note}): run it in containers, on Linux"
     promise = promises.get(figure.of)
-    if promise is not None and promise.error is not None:
+    if promise is not None and promise.error is not None and not saturated(facts):
         return f"{figure.of}: {promise_cause(promise.error)}"
     return likely_cause(replace(facts, hub=None) if figure.name in COMPUTING else facts)

@@ -29,6 +29,32 @@ NODES = [
 STOP, GO, STARVED_FOR = 0.15, 0.02, 8.0
 """Seconds that the hub is stopped at a time, and runs in between; and how long that goes on."""
 
+FLOOD = """
+import time
+import numpy as np
+
+async def server(node):
+    for client in node.peers["client"]:
+        await node.send(client, "begin", off_clock=True)
+    node.round, left = 1, len(node.peers["client"])
+    while left:
+        left -= (await node.receive("message")).fields["last"]
+
+async def client(node):
+    load = {"x": np.zeros(2**20, np.uint8)}
+    await node.receive("begin", "server")
+    node.round, last = 1, False
+    until = time.monotonic() + 2.5
+    while not last:
+        last = time.monotonic() > until
+        await node.send("server", "message", {"last": last}, tensors=load)
+"""
+"""As much as the links take, for some seconds."""
+DEPTH = 20
+"""Segments in one another: what crosses them all is much work for the hub, and no more than ever for its sender."""
+FASTER = 100
+"""A hundred emulated seconds in each of the host's: there a link of 100 Mbit/s carries 10 Gbit/s."""
+
 CLOCK = """
 import os, time
 if os.environ.get("EDGEBED_NAME") == "client":
@@ -146,3 +172,37 @@ def test_a_link_that_is_slower_than_its_profile_is_found_out(
         assert "client up: the hub's links are slower than their profiles" in reasons["rate_error"]
     else:
         assert "from client to server" in reasons["promise_error"]
+
+
+@pytest.mark.alone
+def test_links_that_ask_for_more_than_the_hub_can_carry_are_found_out(tmp_path: Path) -> None:
+    quick, wide = (
+        {"source": "a test", "up": {"rate": rate, "queue": "16 MiB"}, "down": {"rate": rate}}
+        for rate in ("100 Mbit/s", "1 Gbit/s")
+    )
+    slow = {
+        "training": "1 MFLOP/s",
+        "memory": "unlimited",
+        "source": "a test",
+    }  # else it would be the host that is full
+    rings = {f"ring-{number}": {"link": wide} for number in range(1, DEPTH + 1)}
+    for number in range(2, DEPTH + 1):
+        rings[f"ring-{number}"]["segment"] = f"ring-{number - 1}"
+    nodes = [
+        {"role": "server", "device": slow, "link": wide},
+        {"role": "client", "device": slow, "link": quick, "segment": f"ring-{DEPTH}", "count": 2},
+    ]
+    testbed = {"name": "flood", "segments": rings, "nodes": nodes}
+    experiment = write_experiment(tmp_path, FLOOD, testbed=testbed, rounds=1, time_scale=1 / FASTER)
+    done = Command("run", experiment, "--out", "out", cwd=tmp_path).finish()
+    assert done.status == 3
+    result, reasons = read_result(tmp_path / "out"), failed_checks(tmp_path)
+    # Without priority a hub may be short of CPU before it is at its own end, where the host is busy otherwise, too.
+    starved = result["host"]["hub_priority"] is not None and result["host"]["hub"]["cpu"] < 0.9
+    cause = "hub starved of CPU: " if starved else "hub saturated: "
+    assert {"latency_error", "delivery_lateness", "rate_error"} <= reasons.keys()
+    assert all(reason.removeprefix("tiny: ").startswith(cause) for reason in reasons.values()), reasons
+    said = " ".join(done.out.split())
+    assert "INVALID" in said
+    assert cause in said
+    assert starved or f"time_scale: {2 / FASTER:g}" in said, "the remedy"

@@ -130,7 +130,17 @@ def test_instrumentation_and_set_up_are_not_judged() -> None:
             "hub saturated: 0.97 of a core busy in its busiest second, one in twenty of its timers over 40 ms late: "
             "run with fewer nodes, slower links or time_scale: 4",
         ),
-        (HostFacts(cores=2, cores_wanted=2, hub=Pulse(late_p95=0.001, cpu=0.2, busiest=0.5)), BUSY),
+        (
+            HostFacts(cores=2, cores_wanted=2, hub=Pulse(late_p95=0.013, cpu=1.1, busiest=0.8)),
+            "hub saturated: 0.80 of a core busy in its busiest second, one in twenty of its timers over 13 ms late: "
+            "run with fewer nodes, slower links or time_scale: 2",
+        ),
+        (
+            HostFacts(cores=2, cores_wanted=2, hub_priority="no right", hub=Pulse(0.013, 1.1, 0.8)),
+            "hub starved of CPU: one in twenty of its timers over 13 ms late, and it took 1.1 cores: "
+            "no right, or leave it a core",
+        ),
+        (HostFacts(cores=2, cores_wanted=2, hub=Pulse(late_p95=0.001, cpu=0.2, busiest=0.8)), BUSY),
         (IDLE, BUSY),
     ],
 )
@@ -244,8 +254,8 @@ def promises(*later: float, jitter: float = 0.0, peer: str = "server") -> list[P
     return [Promise(span, span.start + 0.01, jitter) for span in sent]
 
 
-def promise_error(promised: list[Promise]) -> Check:
-    return named(judge([message(0, 1, 1)], IDLE, promised=promised), "promise_error")
+def promise_error(promised: list[Promise], facts: HostFacts = IDLE) -> Check:
+    return named(judge([message(0, 1, 1)], facts, promised=promised), "promise_error")
 
 
 def test_a_hub_that_promises_what_the_profiles_make_is_believed() -> None:
@@ -264,3 +274,10 @@ def test_a_hub_with_other_links_than_the_profiles_is_found_out(later: float, wor
 def test_jitter_explains_as_much_as_chance_does() -> None:
     assert promise_error(promises(0.008, jitter=0.004)).value == 0
     assert promise_error(promises(*[0.008] * 100, jitter=0.004)).value == pytest.approx(0.0055, abs=1e-4)
+
+
+def test_what_a_saturated_hub_promises_is_off_because_it_is_saturated() -> None:
+    facts = HostFacts(cores=2, cores_wanted=1, hub=Pulse(late_p95=0.4, cpu=1.1, busiest=0.97))
+    check = promise_error(promises(*[0.2] * 3), facts)
+    assert not check.ok
+    assert check.reason.startswith("hub saturated: 0.97 of a core busy")
