@@ -10,8 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import yaml
+
+from emulator.host import CORE_FLOPS
+from tests.integration.running import edgebed
 
 SECONDS = 300.0
+
+
+def write(folder: Path, *arguments: object, speed: str = "") -> None:
+    """Write a file for Compose into `folder`; with `speed`, the host's is not measured there: it has so many FLOP/s."""
+    assert edgebed("compose", *arguments, "--out", "compose.yaml", cwd=folder).status == 0
+    if speed:
+        content = yaml.safe_load((folder / "compose.yaml").read_text())
+        content["services"]["testbed"]["environment"][CORE_FLOPS] = speed
+        (folder / "compose.yaml").write_text(yaml.safe_dump(content))
 
 
 class Project:

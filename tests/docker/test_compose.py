@@ -17,8 +17,8 @@ import yaml
 from emulator import library
 from emulator.profiles import DeviceProfile
 from tests.docker.checkout import copy_checkout
-from tests.docker.project import SECONDS, Project, killed_at_last, wait_for
-from tests.integration.running import edgebed, read_result, write_experiment
+from tests.docker.project import SECONDS, Project, killed_at_last, wait_for, write
+from tests.integration.running import read_result, write_experiment
 
 OWNER = 12345
 SHORT = "--rounds 2 --algorithm psl"
@@ -57,11 +57,6 @@ def checkout(here: Path) -> Path:
 def nodes_of(testbed: str) -> dict[str, DeviceProfile]:
     nodes = library.load_testbed(testbed).nodes
     return {str(node.name): node.device for node in nodes if isinstance(node.device, DeviceProfile)}
-
-
-def write(folder: Path, *arguments: object) -> None:
-    """Write a file for Compose into `folder`."""
-    assert edgebed("compose", *arguments, "--out", "compose.yaml", cwd=folder).status == 0
 
 
 # -- the demo

@@ -11,7 +11,7 @@ import yaml
 
 from emulator.change import STAGES
 from emulator.host import CORE_FLOPS
-from tests.docker.project import Project
+from tests.docker.project import Project, write
 from tests.docker.testbed import Run
 from tests.integration.running import edgebed
 from tests.integration.test_scenario import PROGRAM
@@ -40,7 +40,7 @@ TWICE = 2.0
 Spans = list[dict[str, Any]]
 
 
-def write(folder: Path) -> Path:
+def write_experiment(folder: Path) -> Path:
     device = {"training": "1 GFLOP/s", "memory": "unlimited", "source": "a test"}
     way = {"rate": "20 Mbit/s", "delay": "5 ms"}
     node = {"device": device, "link": {"source": "a test", "up": way, "down": way}}
@@ -64,10 +64,7 @@ def in_docker(experiment: Path, engine: docker.DockerClient, _: Callable[[Path],
 
 def in_compose(experiment: Path, _: docker.DockerClient, project: Callable[[Path], Project]) -> Path:
     folder = experiment.parent
-    assert edgebed("compose", "--experiment", "steady.yaml", "--out", "compose.yaml", cwd=folder).status == 0
-    content = yaml.safe_load((folder / "compose.yaml").read_text())
-    content["services"]["testbed"]["environment"][CORE_FLOPS] = SPEED
-    (folder / "compose.yaml").write_text(yaml.safe_dump(content))
+    write(folder, "--experiment", "steady.yaml", speed=SPEED)
     status, output = project(folder).run("up", "--exit-code-from", "testbed", "testbed")
     assert status in (0, 3), output
     return folder / "runs/steady-1"
@@ -100,7 +97,7 @@ def test_a_scenario_in_containers_is_that_of_virtual_time(
     run: Callable[..., Path],
 ) -> None:
     monkeypatch.setenv(CORE_FLOPS, SPEED)
-    experiment = write(here)
+    experiment = write_experiment(here)
     done = edgebed("run", experiment, "--runtime", "virtual", "--out", "virtual", cwd=here)
     assert done.status in (0, 3), done.err
     virtual, measured = read(here / "virtual"), read(run(experiment, docker_engine, project))
@@ -143,7 +140,9 @@ def _absence(spans: Spans) -> list[float]:
 
 
 def test_links_of_the_kernel_have_no_scenario_and_say_so_before_anything_starts(here: Path) -> None:
-    refused = edgebed("run", write(here), "--runtime", "docker", "--set", "links=kernel", "--out", "out", cwd=here)
+    refused = edgebed(
+        "run", write_experiment(here), "--runtime", "docker", "--set", "links=kernel", "--out", "out", cwd=here
+    )
     assert refused.status == 2
     assert "scenario.0.partition: the kernel takes tenths of a second to change a link" in refused.line
     assert refused.line.endswith("leave out links: kernel")

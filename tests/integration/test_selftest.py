@@ -102,6 +102,11 @@ def test_it_leaves_a_folder_from_which_it_runs_again(done: tuple[Finished, Path]
         (("--time-scale", "fast"), "--time-scale: 'fast' is no time scale: write a number above 0"),
         (("--testbed", "dmeo"), "unknown testbed 'dmeo': did you mean 'demo'?"),
         (("--runtime", "virtual"), "Invalid value for '--runtime'"),
+        (("--runtime", "compose"), "--runtime compose is what runs in the service 'testbed': write a file"),
+        (("--set", "rounds=3"), "--set rounds: the self-test has no such key: choose one of bus, compute, "),
+        (("--set", "links=kernel"), "--set links: the self-test has no such key: "),
+        (("--set", "compute=half"), "selftest with compute set on the command line: compute: Input should be "),
+        (("--set", "compute=quota"), "compute: quota needs nodes in containers: add --runtime docker, or leave "),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(arguments: tuple[str, ...], line: str, tmp_path: Path) -> None:
