@@ -10,8 +10,8 @@ from tests.integration.running import edgebed
 
 LINK = {
     "source": "a test",
-    "up": {"rate": "8 Mbit/s", "delay": "20 ms"},
-    "down": {"rate": "40 Mbit/s", "delay": "10 ms"},
+    "up": {"rate": "8 Mbit/s", "delay": "2 ms"},
+    "down": {"rate": "40 Mbit/s", "delay": "1 ms"},
 }
 SMALL = {"name": "small", "training": "1 GFLOP/s", "memory": "512 MiB", "source": "a test"}
 
