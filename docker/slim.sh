@@ -27,4 +27,4 @@ fi
 
 # No container can write here later, and none is to spend its start on compiling. torch/_vendor has a file for another
 # Python, which does not compile: nothing imports it.
-../../../bin/python -m compileall -q . || true
+../../../bin/python -m compileall -q -j 0 . || true

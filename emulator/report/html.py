@@ -61,7 +61,8 @@ def page(folders: Sequence[Folder]) -> str:
     """The text of the page."""
     # What draws the figures works outside of Python's lock, and begins slowly.
     with ThreadPoolExecutor(max_workers=1) as artist:
-        artist.submit(drawing.begin)
+        if any(any(folder.spans.values()) for folder in folders):
+            artist.submit(drawing.begin)
         found = outcomes(folders)
         shown = figures(found)
         drawn = artist.map(drawing.inline_svg, shown)

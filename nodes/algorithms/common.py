@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -69,7 +68,7 @@ class Algorithm(ABC):
         self.optimizer = self.new_optimizer(model)
         self.priors = LabelPriors(settings.workload.classes, settings.options.logit_adjustment)
 
-    def new_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+    def new_optimizer(self, model: nn.Module) -> optimizers.Optimizer:
         """An optimizer of a server-side model, as the settings have it."""
         settings = self.settings.optimizer
         return optimizers.build(model.parameters(), settings, settings.server_rate)

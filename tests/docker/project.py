@@ -12,19 +12,29 @@ from typing import Any
 import docker
 import yaml
 
-from emulator.host import CORE_FLOPS
+from emulator.compose import TESTBED
+from emulator.host import CORE_FLOPS, this_host
 from tests.integration.running import edgebed
 
 SECONDS = 300.0
+OVERRIDE = "compose.override.yaml"
 
 
 def write(folder: Path, *arguments: object, speed: str = "") -> None:
-    """Write a file for Compose into `folder`; with `speed`, the host's is not measured there: it has so many FLOP/s."""
+    """Write a file for Compose into `folder`, and what Compose adds to it: the host's speed (FLOP/s), which is measured
+    there where it is not known."""
     assert edgebed("compose", *arguments, "--out", "compose.yaml", cwd=folder).status == 0
-    if speed:
-        content = yaml.safe_load((folder / "compose.yaml").read_text())
-        content["services"]["testbed"]["environment"][CORE_FLOPS] = speed
-        (folder / "compose.yaml").write_text(yaml.safe_dump(content))
+    override(folder, {TESTBED: known_speed(speed)})
+
+
+def known_speed(speed: str = "") -> dict[str, Any]:
+    """For the service `testbed`; by default what this host was measured at."""
+    return {"environment": {CORE_FLOPS: speed or f"{this_host().core_flops:.0f}"}}
+
+
+def override(folder: Path, services: dict[str, Any], **keys: Any) -> None:
+    """Have Compose add this to the services of the file in `folder`."""
+    (folder / OVERRIDE).write_text(yaml.safe_dump({**keys, "services": services}))
 
 
 class Project:

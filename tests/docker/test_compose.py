@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from emulator import library
+from emulator.compose import TESTBED
 from emulator.profiles import DeviceProfile
 from tests.docker.checkout import copy_checkout
-from tests.docker.project import SECONDS, Project, killed_at_last, wait_for, write
+from tests.docker.project import OVERRIDE, SECONDS, Project, killed_at_last, known_speed, override, wait_for, write
 from tests.integration.running import read_result, write_experiment
 
 OWNER = 12345
@@ -106,6 +107,8 @@ def test_who_is_in_touch_with_the_hub_is_healthy_and_shown_and_stopping_it_all_l
 ) -> None:
     write_experiment(here, rounds=100_000)
     write(here, "--experiment", "tiny.yaml")
+    often = {"healthcheck": {"interval": "1s"}}
+    override(here, {TESTBED: known_speed() | often, "server": often, "client": often})
     mine = project(here)
     running = mine.start("up", "testbed")
 
@@ -128,7 +131,7 @@ def test_who_is_in_touch_with_the_hub_is_healthy_and_shown_and_stopping_it_all_l
 def test_two_testbeds_run_at_once_and_a_port_that_is_taken_is_refused_by_the_engine(
     docker_engine: docker.DockerClient, here: Path, project: Callable[[Path], Project]
 ) -> None:
-    write_experiment(here, rounds=200)  # some twenty milliseconds each: longer than the others take to start
+    write_experiment(here, rounds=200)  # nearly ten seconds: longer than the others take to start
     write(here, "--experiment", "tiny.yaml")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -139,7 +142,7 @@ def test_two_testbeds_run_at_once_and_a_port_that_is_taken_is_refused_by_the_eng
         status, output = second.run("up", "testbed", port=port)
         assert status != 0
         assert re.search(rf"{port}.*(port is already allocated|address already in use)", output), output
-        status, output = second.run("up", "--exit-code-from", "testbed", "testbed", port=0)
+        status, output = second.run("up", "--exit-code-from", "testbed", "testbed", port=0, options="--rounds 3")
         assert status in (0, 3), output
         assert "results: runs/tiny-" in output
         output = running.communicate(timeout=SECONDS)[0]
@@ -172,7 +175,7 @@ def test_a_testbed_of_ones_own_that_wants_more_cores_than_there_are_runs_and_is_
     docker_engine: docker.DockerClient, here: Path, project: Callable[[Path], Project]
 ) -> None:
     cores = os.cpu_count() or 1
-    path = write_experiment(here, BUSY, rounds=10, link=LINK)
+    path = write_experiment(here, BUSY, rounds=3, link=LINK)
     content = yaml.safe_load(path.read_text())
     content["testbed"]["nodes"][1]["count"] = cores + 1
     path.write_text(yaml.safe_dump(content))
@@ -191,8 +194,9 @@ def test_with_quotas_the_devices_are_made_by_the_limits_that_the_file_has(
     docker_engine: docker.DockerClient, here: Path, project: Callable[[Path], Project]
 ) -> None:
     device = {"name": "half", "training": "5 GFLOP/s", "memory": "1 GiB", "source": "a test"}
-    write_experiment(here, BUSY, rounds=10, link=LINK, device=device, compute="quota", time_scale="auto")
+    write_experiment(here, BUSY, rounds=3, link=LINK, device=device, compute="quota", time_scale="auto")
     write(here, "--experiment", "tiny.yaml")
+    (here / OVERRIDE).unlink()  # the speed that the file itself has is to hold
     mine = project(here)
     status, output = mine.run("up", "--exit-code-from", "testbed", "testbed")
     assert status in (0, 3), output
@@ -238,7 +242,9 @@ def _remove_what_is_left(engine: docker.DockerClient, stack: str, networks: set[
 
 def test_a_stack_runs_the_demo_on_a_swarm(docker_engine: docker.DockerClient, here: Path, swarm: str) -> None:
     write(here, "demo", "--swarm")
-    deploy = ["docker", "stack", "deploy", "--compose-file", "compose.yaml", swarm]
+    override(here, {TESTBED: known_speed()}, version="3.9")
+    files = [word for name in ("compose.yaml", OVERRIDE) for word in ("--compose-file", name)]
+    deploy = ["docker", "stack", "deploy", *files, swarm]
     environment = {**os.environ, "EDGEBED_ARGS": SHORT}
     done = subprocess.run(deploy, cwd=here, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -246,7 +252,7 @@ def test_a_stack_runs_the_demo_on_a_swarm(docker_engine: docker.DockerClient, he
     deadline = time.monotonic() + SECONDS
     while not (task := testbed.tasks()) or task[0]["Status"]["State"] not in ("complete", "failed", "rejected"):
         assert time.monotonic() < deadline, task
-        time.sleep(1)
+        time.sleep(0.2)
     said = b"".join(testbed.logs(stdout=True, stderr=True)).decode()
     assert task[0]["Status"]["ContainerStatus"]["ExitCode"] in (0, 3), said
     assert "testbed demo, compose runtime" in said

@@ -61,6 +61,10 @@ class Finished:
         return self.err.removeprefix("edgebed: ").rstrip("\n")
 
 
+Edgebed = Callable[..., Finished]
+"""Runs a command, and says what it left."""
+
+
 class Command:
     """A running `edgebed`, and every process that it has started, directly or not."""
 

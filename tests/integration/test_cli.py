@@ -4,17 +4,14 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from emulator import cli, library
-from tests.integration.running import Finished, edgebed, read_result, write_experiment
-
-Edgebed = Callable[..., Finished]
+from emulator import library
+from tests.integration.running import Edgebed, edgebed, read_result, write_experiment
 
 SPIN = """
 def work():
@@ -34,24 +31,6 @@ async def client(node):
         await node.send(server, "done")
         await node.receive("next")
 """
-
-
-@pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Edgebed:
-    """The command in this process, which is quicker: for what ends before any other process starts."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Finished:
-        monkeypatch.setattr(sys, "argv", ["edgebed", *map(str, arguments)])
-        monkeypatch.setattr(sys, "path", [*sys.path])
-        monkeypatch.delitem(sys.modules, "tiny", raising=False)
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        assert not (tmp_path / "runs").exists()
-        return Finished(int(ended.value.code or 0), said.out, said.err)
-
-    return run
 
 
 def test_the_command_is_installed(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from emulator.control import found
-from tests.integration.running import SECONDS, Command, Finished, edgebed, write_experiment
+from tests.integration.running import SECONDS, Command, Edgebed, Finished, edgebed, write_experiment
 from tests.tolerance import assert_close
 
 LINK = {"name": "wire", "source": "a test", "up": {"rate": "20 Mbit/s"}, "down": {"rate": "unlimited"}}
@@ -176,7 +176,7 @@ def test_a_device_with_less_memory_than_is_in_use_ends_the_node_and_names_the_de
 # -- what is refused
 
 
-def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(running: Running) -> None:
+def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(running: Running, command: Edgebed) -> None:
     running.wait_for("received")
 
     def in_force() -> list[Any]:
@@ -198,7 +198,7 @@ def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(running: Runn
         (["link", "client"], "nothing to change: give a PROFILE, --up, --down, --delay or another figure"),
         (["status", "--run", "other"], "--run other: no such testbed is running: did you mean 'out'?"),
     ):
-        refused = running.say(*arguments)
+        refused = command(*arguments)
         assert refused.status == 2
         assert refused.out == ""
         assert line in refused.line
@@ -207,26 +207,26 @@ def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(running: Runn
     assert not running.spans("link_change")
 
 
-def test_a_wrong_token_is_refused(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_token_is_refused(running: Running, command: Edgebed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(found.URL, running.testbed.url)
     monkeypatch.setenv(found.TOKEN, "a guess")
-    refused = running.say("status")
+    refused = command("status")
     assert refused.status == 2
     assert refused.line == ("the token is wrong: send 'Authorization: Bearer TOKEN' with the token of this testbed")
     monkeypatch.setenv(found.TOKEN, running.testbed.token)
-    assert running.say("status").status == 0
+    assert command("status").status == 0
 
 
-def test_without_a_testbed_the_commands_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_testbed_the_commands_say_so(command: Edgebed, monkeypatch: pytest.MonkeyPatch) -> None:
     for arguments in (["status"], ["apply", "lte", "--node", "client"], ["link", "client", "--up", "1 Mbit/s"]):
-        refused = edgebed(*arguments, cwd=tmp_path)
+        refused = command(*arguments)
         assert refused.status == 2
         assert refused.line.startswith("no testbed is running: start one with 'edgebed run'")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         monkeypatch.setenv(found.URL, f"http://127.0.0.1:{taken.getsockname()[1]}")
         monkeypatch.setenv(found.TOKEN, "any")
-        unreachable = edgebed("status", cwd=tmp_path)
+        unreachable = command("status")
     assert unreachable.status == 1
     assert "cannot be reached" in unreachable.line
 
@@ -366,7 +366,7 @@ def test_a_reader_of_events_hears_of_changes_and_does_not_hold_up_the_end(
     assert not list(own_folder.iterdir())
 
 
-def test_several_testbeds_are_told_apart_by_folder(tmp_path: Path) -> None:
+def test_several_testbeds_are_told_apart_by_folder(tmp_path: Path, command: Edgebed) -> None:
     folders = [tmp_path / name for name in ("one", "two")]
     started = []
     for folder in folders:
@@ -374,18 +374,18 @@ def test_several_testbeds_are_told_apart_by_folder(tmp_path: Path) -> None:
         experiment = write_experiment(folder, UPLOAD, link=LINK)
         started.append(Command("run", experiment, "--out", folder.name + "-out", cwd=folder))
     started[0].wait_for(lambda: len(found.running()) == 2, "the control of both")
-    refused = edgebed("status", cwd=tmp_path)
+    refused = command("status")
     assert refused.status == 2
     assert refused.line.startswith("2 testbeds are running: name one with --run: ")
-    assert ": two-out\n" in edgebed("status", "--run", "two-out", cwd=tmp_path).out
-    for folder, command in zip(folders, started, strict=True):
+    assert ": two-out\n" in command("status", "--run", "two-out").out
+    for folder, run in zip(folders, started, strict=True):
         (folder / "enough").touch()
-        assert command.finish().status in (0, 3)
+        assert run.finish().status in (0, 3)
 
 
-@pytest.mark.parametrize("command", ["status", "apply", "link"])
-def test_every_command_explains_itself(command: str, tmp_path: Path) -> None:
-    shown = edgebed(command, "--help", cwd=tmp_path)
+@pytest.mark.parametrize("name", ["status", "apply", "link"])
+def test_every_command_explains_itself(name: str, command: Edgebed) -> None:
+    shown = command(name, "--help")
     assert shown.status == 0
     assert "running testbed" in shown.out
 

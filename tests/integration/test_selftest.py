@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration.running import Finished, edgebed
+from tests.integration.running import Edgebed, Finished, edgebed
 
 LINK = {
     "source": "a test",
@@ -109,7 +109,7 @@ def test_it_leaves_a_folder_from_which_it_runs_again(done: tuple[Finished, Path]
         (("--set", "compute=quota"), "compute: quota needs nodes in containers: add --runtime docker, or leave "),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(arguments: tuple[str, ...], line: str, tmp_path: Path) -> None:
-    refused = edgebed("selftest", *arguments, cwd=tmp_path)
+def test_what_cannot_be_is_refused_in_one_line(arguments: tuple[str, ...], line: str, command: Edgebed) -> None:
+    refused = command("selftest", *arguments)
     assert refused.status == 2
     assert refused.line.startswith(line)
