@@ -17,7 +17,7 @@ from tests.tolerance import assert_close
 
 pytestmark = pytest.mark.alone
 
-ROUNDS = 5
+ROUNDS = 3
 LINK = {
     "source": "a test",
     "up": {"rate": "4 Mbit/s", "delay": "10 ms"},
@@ -90,7 +90,7 @@ def test_a_live_change_is_made_in_the_kernel_and_the_programs_have_no_right_to_o
     docker_engine: docker.DockerClient, here: Path
 ) -> None:
     experiment = write_experiment(
-        here, EXCHANGE, link=LINK, rounds=3, links="kernel", workload={"once_there": "changed"}
+        here, EXCHANGE, link=LINK, rounds=2, links="kernel", workload={"once_there": "changed"}
     )
     run = Run(docker_engine, experiment, "--out", here / "out")
     client = run.wait_until_started()["client"]

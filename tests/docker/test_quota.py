@@ -11,6 +11,8 @@ from typing import Any
 import docker
 import pytest
 
+from emulator.control.client import Client
+from emulator.control.found import running
 from emulator.host import this_host
 from tests.docker.testbed import EngineProxy, Run
 from tests.integration.running import LINK, edgebed, read_result, write_experiment
@@ -132,8 +134,10 @@ def test_another_device_resizes_the_container_while_it_runs(docker_engine: docke
     run = Run(docker_engine, experiment, "--out", "out")
 
     def rounds() -> int:
-        told = edgebed("status", "--run", "out", "--json", cwd=here)
-        return int(json.loads(told.out)["round"]) if told.status == 0 else 0
+        for mine in (testbed for testbed in running() if testbed.pid == run.process.pid):
+            with Client(mine) as testbed:
+                return testbed.status().round
+        return 0
 
     run.wait_for(rounds, "the first round")
     assert run.containers()["half"].attrs["HostConfig"]["CpuQuota"] == 5000

@@ -1,6 +1,5 @@
 """What the README shows of containers, word for word."""
 
-import json
 import re
 import shlex
 import subprocess
@@ -11,17 +10,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
+import httpx
 import pytest
 
+from emulator.compose import CONTROL_PORT
+from emulator.control import found
 from tests.docker.checkout import copy_checkout
 from tests.integration.test_readme import BLOCKS
 
 SECONDS = 180.0
-ROUNDS = 5
+ROUNDS = 8
 """After each command, of which the latency is taken."""
 OF_DOCKER = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines() if "--runtime docker" in line]
 (WALK,) = [text.splitlines() for kind, text in BLOCKS if kind == "sh" and "docker compose exec" in text]
 CLIENT = "client-2"
+TOKEN = "known beforehand"
 
 
 @pytest.fixture
@@ -31,6 +34,7 @@ def walk(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str]
     monkeypatch.setenv("COMPOSE_PROJECT_NAME", f"edgebed-test-{uuid.uuid4().hex[:8]}")
     monkeypatch.setenv("EDGEBED_PORT", "0")
     monkeypatch.setenv("EDGEBED_ARGS", "--algorithm psl --rounds 100000")
+    monkeypatch.setenv(found.TOKEN, TOKEN)
 
     def run(line: str) -> str:
         done = subprocess.run(line, shell=True, cwd=here, capture_output=True, text=True, timeout=SECONDS)
@@ -49,21 +53,23 @@ def test_the_walk_through_changes_a_clients_latency_and_puts_it_back(
     assert follow == "docker compose logs --follow testbed"
     up = lines.pop(0)
     walk(up)
+    where = walk(f"docker compose port testbed {CONTROL_PORT}").strip()
+    headers = {"Authorization": f"Bearer {TOKEN}"}
 
     def busy() -> float:
         """How long the client is busy now, in the quickest of some rounds: other work on this machine only adds."""
         deadline, first, seen = time.monotonic() + SECONDS, None, dict[int, float]()
-        while len(seen) < ROUNDS:
-            assert time.monotonic() < deadline, "the testbed does not go on"
-            time.sleep(0.3)
-            try:
-                told = json.loads(walk("docker compose exec -T testbed edgebed status --json"))
-            except AssertionError:  # it has not started yet
-                continue
-            first = told["round"] if first is None else first
-            if told["last_round"] is not None and told["last_round"] > first:
-                (client,) = (node for node in told["nodes"] if node["name"] == CLIENT)
-                seen[told["last_round"]] = client["busy_s"]
+        with httpx.Client(base_url=f"http://{where}", headers=headers) as http:
+            while len(seen) < ROUNDS:
+                assert time.monotonic() < deadline, "the testbed does not go on"
+                time.sleep(0.05)
+                try:
+                    told, client = (http.get(path).json() for path in ("/status", f"/nodes/{CLIENT}"))
+                except httpx.TransportError:  # it has not started yet
+                    continue
+                first = told["round"] if first is None else first
+                if told["last_round"] is not None and told["last_round"] > first:
+                    seen[told["last_round"]] = client["busy_s"]
         return min(seen.values())
 
     measured: list[float] = []

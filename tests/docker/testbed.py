@@ -29,6 +29,8 @@ async def client(node):
 class Run(Command):
     """A running `edgebed run --runtime docker`, and the containers of that command alone."""
 
+    LOOK_SECONDS = 0.1  # the engine has other things to do
+
     def __init__(self, engine: docker.DockerClient, experiment: Path, *arguments: object) -> None:
         self._engine = engine
         super().__init__("run", experiment, "--runtime", "docker", *arguments, cwd=experiment.parent)
@@ -38,7 +40,7 @@ class Run(Command):
         mine = f"/{self.process.pid}/"
         return {
             container.labels[owner.NODE]: container
-            for container in self._engine.containers.list(all=True, ignore_removed=True)
+            for container in self._engine.containers.list(all=True, ignore_removed=True, filters={"label": owner.OWNER})
             if mine in container.labels.get(owner.OWNER, "")
         }
 

@@ -68,6 +68,9 @@ Edgebed = Callable[..., Finished]
 class Command:
     """A running `edgebed`, and every process that it has started, directly or not."""
 
+    LOOK_SECONDS = 0.02
+    """Between two looks whether something has happened."""
+
     def __init__(self, *arguments: object, cwd: Path, prefix: tuple[str, ...] = ()) -> None:
         self._mark = uuid.uuid4().hex
         self._started = time.monotonic()
@@ -106,7 +109,7 @@ class Command:
         while not condition():
             assert time.monotonic() - self._started < SECONDS, f"{what} did not happen"
             assert self.process.poll() is None, f"it ended before {what}: {self.process.communicate()}"
-            time.sleep(0.02)
+            time.sleep(self.LOOK_SECONDS)
 
     def finish(self, *, killed: bool = False) -> Finished:
         """Wait for the end, and check what holds for every end: no traceback, and no process left."""
