@@ -17,6 +17,7 @@ ROUNDS = 100
 SPEED = "40000000000"
 """FLOP/s of a core, unmeasured: nothing here depends on it."""
 DEADLINE = {"deadline": "500 ms"}
+SELDOM = ("--set", f"workload.evaluate.every={ROUNDS}")
 
 
 def text(folder: Path) -> str:
@@ -28,7 +29,7 @@ def test_a_paused_container_is_taken_back_and_a_killed_one_is_lost_for_good(
     docker_engine: docker.DockerClient, here: Path
 ) -> None:
     out = here / "out"
-    run = Run(docker_engine, write_experiment(here, ["psl"], ROUNDS, DEADLINE), "--out", out)
+    run = Run(docker_engine, write_experiment(here, ["psl"], ROUNDS, DEADLINE), "--out", out, *SELDOM)
     run.wait_for(lambda: _uplinks(out, "client-2"), "the first round")
     containers = run.containers()
     containers["client-3"].pause()
@@ -62,7 +63,7 @@ def test_under_compose_a_container_that_is_killed_falls_silent_and_is_lost_for_g
 ) -> None:
     path = write_experiment(here, ["psl"], ROUNDS, DEADLINE)
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "deadlines": {"silence": "5 s"}}))
-    write(here, "--experiment", path.name, speed=SPEED)
+    write(here, "--experiment", path.name, *SELDOM, speed=SPEED)
     mine, out = project(here), here / "runs/late-1"
     running = mine.start("up", "--exit-code-from", "testbed", "testbed")
     with killed_at_last(running):

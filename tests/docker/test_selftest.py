@@ -15,8 +15,8 @@ from tests.integration.running import edgebed
 
 SPEED = "10000000000"
 """FLOP/s of a core, whatever this host's: what the nodes' shares of it are is known."""
-SHARE = 0.1
-SMALL = {"name": "small", "training": "1 GFLOP/s", "memory": "256 MiB", "source": "a test"}
+SHARE = 0.2
+SMALL = {"name": "small", "training": "2 GFLOP/s", "memory": "256 MiB", "source": "a test"}
 LINK = {
     "source": "a test",
     "up": {"rate": "8 Mbit/s", "delay": "6 ms", "jitter": "2 ms", "loss": "0.1 %"},
