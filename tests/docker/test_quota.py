@@ -131,7 +131,7 @@ def test_another_device_resizes_the_container_while_it_runs(docker_engine: docke
     )
     slower = {"training": f"{this_host().core_flops * 0.1 / 1e9:.6f} GFLOP/s", "memory": "512 MiB", "source": "a test"}
     (here / "slower.yaml").write_text(json.dumps(slower))
-    run = Run(docker_engine, experiment, "--out", "out")
+    run = Run(docker_engine, experiment, "--out", here / "out")
 
     def rounds() -> int:
         for mine in (testbed for testbed in running() if testbed.pid == run.process.pid):
@@ -141,12 +141,12 @@ def test_another_device_resizes_the_container_while_it_runs(docker_engine: docke
 
     run.wait_for(rounds, "the first round")
     assert run.containers()["half"].attrs["HostConfig"]["CpuQuota"] == 5000
-    applied = edgebed("apply", "slower.yaml", "--node", "half", "--run", "out", cwd=here)
+    applied = edgebed("apply", "slower.yaml", "--node", "half", "--run", here / "out", cwd=here)
     assert re.match(r"half: device a-board -> slower \(\S+ [GM]FLOP/s, 512 MiB\) at ", applied.out), applied
     limits = run.containers()["half"].attrs["HostConfig"]
     assert (limits["CpuQuota"], limits["CpuPeriod"], limits["Memory"]) == (1000, 10_000, 512 * 2**20)
     (here / "larger.yaml").write_text(json.dumps(slower | {"memory": "unlimited"}))
-    assert edgebed("apply", "larger.yaml", "--node", "half", "--run", "out", cwd=here).status == 0
+    assert edgebed("apply", "larger.yaml", "--node", "half", "--run", here / "out", cwd=here).status == 0
     assert run.containers()["half"].attrs["HostConfig"]["Memory"] == docker_engine.info()["MemTotal"]
     after = rounds()
     run.wait_for(lambda: rounds() > after, "a round of the slower device")
