@@ -14,8 +14,6 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
-HUB_PRIORITY, CARRIER_PRIORITY = 2, 1
-"""Of real time, where the system grants it: the hub is before whatever brings its messages."""
 COLLECT_EVERY = 200_000
 """Objects made and still there, between two looks of the garbage collector at the youngest."""
 
@@ -26,7 +24,7 @@ def raise_priority() -> str | None:
     Call it before any thread starts: on Linux threads inherit what their creator has at that moment.
     """
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(HUB_PRIORITY))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
         return None
     except (OSError, AttributeError):
         pass
@@ -35,22 +33,6 @@ def raise_priority() -> str | None:
         return None
     except OSError as error:
         return f"no right to raise the hub's priority ({error.strerror}): run as root or with CAP_SYS_NICE"
-
-
-@contextlib.contextmanager
-def urgent() -> Iterator[None]:
-    """Have the threads that start meanwhile, which only carry messages, go before all others where this process has the
-    right to that (Linux): a message is not to wait for its turn among those that compute."""
-    try:
-        before = os.sched_getscheduler(0), os.sched_getparam(0)
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(CARRIER_PRIORITY))
-    except (OSError, AttributeError):
-        yield
-        return
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, *before)
 
 
 def lower_this_thread() -> None:

@@ -14,7 +14,7 @@ from emulator.bus.socket import Socket
 from emulator.bus.wire import Header, Kind, Tensors, WireError
 from emulator.errors import DeadlineExceeded, EdgebedError, Refused
 from emulator.offset import NOTHING_KNOWN, ONE_CLOCK, Estimate, better, measured
-from emulator.system import host_id, urgent
+from emulator.system import host_id
 
 BEAT_SECONDS = 1.0
 LINGER_SECONDS = 5.0
@@ -61,8 +61,7 @@ class Endpoint:
 
         Raises `Refused` with the hub's reason, `DeadlineExceeded` when there is no answer in `timeout` seconds.
         """
-        with urgent():  # the first socket starts ZeroMQ's threads
-            dealer = self._context.socket(zmq.DEALER)
+        dealer = self._context.socket(zmq.DEALER)
         dealer.setsockopt(zmq.IDENTITY, self._identity)
         dealer.setsockopt(zmq.SNDHWM, 0)
         dealer.setsockopt(zmq.RCVHWM, 0)

@@ -38,6 +38,7 @@ async def many_senders(node: Node) -> None:
         await node.receive("begin", "receiver")
         for _ in range(work["count"]):
             await node.send("receiver", "message", tensors={"payload": payload})
+    await node.receive("end", "receiver")  # or the end of this process would be in the way of the last messages
 
 
 async def many_receiver(node: Node) -> None:
@@ -47,6 +48,7 @@ async def many_receiver(node: Node) -> None:
         await asyncio.gather(*(node.send(sender, "begin", off_clock=True) for sender in senders))
         for _ in range(len(senders) * node.config["workload"]["count"]):
             await node.receive("message")
+    await asyncio.gather(*(node.send(sender, "end", off_clock=True) for sender in senders))
 
 
 async def worker(node: Node) -> None:
