@@ -13,7 +13,7 @@ demo: $(VENV)/.runs
 # Two at a time, those that take longest first (pytest's testpaths); but those that measure times one by one: others
 # would make them wait for a core.
 test: $(VENV)/.develops
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder -m "not alone"
+	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
 # What CI runs.
