@@ -30,7 +30,7 @@ from emulator.runtime.program import sizer
 from emulator.runtime.virtual import simulate
 from emulator.timeline import Entry, Span
 
-SECONDS = 10.0
+SECONDS = 40.0
 """Of this host's time, about, for all runs of an experiment; starting its processes comes on top."""
 MOST_ROUNDS, FEWEST_ROUNDS = 24, 3
 SIZES = 3

@@ -69,7 +69,7 @@ def cost_model(
         return None
     if not insist and known is None and all(sizer(node.program) is None for node in plan.nodes):
         return None
-    say(f"calibrating this host for {of}: less than a minute, once")
+    say(f"calibrating this host for {of}: about a minute, once")
     made = calibrate_experiment(experiment, host)
     if known is not None and known.cost.core_flops == made.cost.core_flops:
         others = tuple(stage for stage in known.cost.stages if stage.run not in made.runs)
