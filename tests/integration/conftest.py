@@ -36,7 +36,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         with pytest.raises(SystemExit) as ended:
             cli.main()
         said = capsys.readouterr()
-        assert not (tmp_path / "runs").exists()
+        assert not [*tmp_path.glob("runs/*/logs/*")]
         return Finished(int(ended.value.code or 0), said.out, said.err)
 
     return run
