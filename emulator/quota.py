@@ -20,6 +20,8 @@ LEAST_QUOTA = 0.001
 MICROSECOND = 1e-6
 TOLERANCE = 0.01
 """What a quota read back may be off, as a share of it: it is set in whole microseconds."""
+ROUNDING = 0.01
+"""Microseconds that are none: a throughput is written with some digits."""
 NAMED = 4
 
 
@@ -34,7 +36,7 @@ def bandwidth(cores: float) -> Bandwidth:
             f"lower time_scale, or leave out compute: quota"
         )
     cores = min(cores, 1.0)
-    microseconds = math.ceil(max(PERIOD, LEAST_QUOTA / cores) / MICROSECOND - 1e-6)
+    microseconds = math.ceil(max(PERIOD, LEAST_QUOTA / cores) / MICROSECOND - ROUNDING)
     return Bandwidth(round(cores * microseconds) * MICROSECOND, microseconds * MICROSECOND)
 
 

@@ -101,4 +101,5 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
                 f"port {port} of {host} cannot be used: {error.strerror}: "
                 f"set control.port to another, or to 0 for a free one"
             ) from None
+        listening.listen()  # who finds the testbed before it serves waits, and is not turned away
         yield listening
