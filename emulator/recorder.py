@@ -132,9 +132,8 @@ class Recorder:
         again = replayed([span for spans in self._spans.values() for span in spans], plan) if drifted else {}
         lines = []
         for run, ratio in drifted.items():
-            at_that = (
-                f", and by {100 * again[run].latency.error:+.1f} % at the CPU time that they took" if again else ""
-            )
+            known = again.get(run)
+            at_that = f", and by {100 * known.latency.error:+.1f} % at the CPU time that they took" if known else ""
             lines.append(
                 f"{run}: its computations took {ratio:.2f} times the CPU time that this host was calibrated at: other "
                 f"work slowed it down, then or now, and the prediction is off by that{at_that} (edgebed calibrate "

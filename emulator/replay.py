@@ -63,7 +63,9 @@ def as_sent(messages: Iterable[Span], nodes: Iterable[str]) -> list[Span]:
     others in turn, in the testbed's order; and what to one, as it came.
     """
     place = {name: number for number, name in enumerate(nodes)}
-    found = sorted(messages, key=lambda span: (span.start, span.node, span.peer, span.due or span.end))
+    found = sorted(
+        messages, key=lambda span: (span.start, span.node, span.peer, span.end if span.due is None else span.due)
+    )
     turns: defaultdict[tuple[float, str, str], int] = defaultdict(int)
     order = {}
     for span in found:

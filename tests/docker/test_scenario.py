@@ -7,14 +7,13 @@ from typing import Any
 
 import docker
 import pytest
-import yaml
 
 from emulator.change import STAGES
 from emulator.host import CORE_FLOPS
 from tests.docker.project import Project, write
 from tests.docker.testbed import Run
 from tests.integration.running import edgebed
-from tests.integration.test_scenario import PROGRAM
+from tests.integration.test_scenario import write_steady
 from tests.tolerance import assert_close
 
 SPEED = "10000000000"
@@ -38,22 +37,6 @@ TWICE = 2.0
 """Further apart than what other work on this host may change in what is promised: that depends on who meets whom."""
 
 Spans = list[dict[str, Any]]
-
-
-def write_experiment(folder: Path) -> Path:
-    device = {"training": "1 GFLOP/s", "memory": "unlimited", "source": "a test"}
-    way = {"rate": "20 Mbit/s", "delay": "5 ms"}
-    node = {"device": device, "link": {"source": "a test", "up": way, "down": way}}
-    content = {
-        "testbed": {"name": "three", "nodes": [{"role": "server", **node}, {"role": "client", "count": 2, **node}]},
-        "programs": {role: f"steady:{role}" for role in ("server", "client")},
-        "rounds": ROUNDS,
-        "calibration": "none",
-    }
-    (folder / "steady.py").write_text(PROGRAM)
-    path = folder / "steady.yaml"
-    path.write_text(yaml.safe_dump(content) + f"scenario:{CHANGES}")
-    return path
 
 
 def in_docker(experiment: Path, engine: docker.DockerClient, _: Callable[[Path], Project]) -> Path:
@@ -97,7 +80,7 @@ def test_a_scenario_in_containers_is_that_of_virtual_time(
     run: Callable[..., Path],
 ) -> None:
     monkeypatch.setenv(CORE_FLOPS, SPEED)
-    experiment = write_experiment(here)
+    experiment = write_steady(here, CHANGES, ROUNDS)
     done = edgebed("run", experiment, "--runtime", "virtual", "--out", "virtual", cwd=here)
     assert done.status in (0, 3), done.err
     virtual, measured = read(here / "virtual"), read(run(experiment, docker_engine, project))
@@ -140,9 +123,8 @@ def _absence(spans: Spans) -> list[float]:
 
 
 def test_links_of_the_kernel_have_no_scenario_and_say_so_before_anything_starts(here: Path) -> None:
-    refused = edgebed(
-        "run", write_experiment(here), "--runtime", "docker", "--set", "links=kernel", "--out", "out", cwd=here
-    )
+    experiment = write_steady(here, CHANGES, ROUNDS)
+    refused = edgebed("run", experiment, "--runtime", "docker", "--set", "links=kernel", "--out", "out", cwd=here)
     assert refused.status == 2
     assert "scenario.0.partition: the kernel takes tenths of a second to change a link" in refused.line
     assert refused.line.endswith("leave out links: kernel")

@@ -259,6 +259,23 @@ LATENCY_SHARE = 0.02
 ATTEMPTS = 4
 
 
+def write_steady(folder: Path, changes: str, rounds: int) -> Path:
+    """An experiment of three nodes with computations of known times, and what changes meanwhile; returns its file."""
+    device = {"training": "1 GFLOP/s", "memory": "unlimited", "source": "a test"}
+    way = {"rate": "20 Mbit/s", "delay": "5 ms"}
+    node = {"device": device, "link": {"source": "a test", "up": way, "down": way}}
+    nodes = [{"role": "server", **node}, {"role": "client", "count": 2, **node}]
+    return write_experiment(
+        folder,
+        PROGRAM,
+        module="steady",
+        testbed={"name": "three", "nodes": nodes},
+        rounds=rounds,
+        calibration="none",
+        scenario=yaml.safe_load(changes),
+    )
+
+
 @pytest.fixture(scope="module")
 def spans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
     """The timelines of the same scenario, with computations of known times, in two runtimes.
@@ -267,17 +284,7 @@ def spans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, 
     alone, so it is run anew, a few times.
     """
     folder = tmp_path_factory.mktemp("scenario")
-    (folder / "steady.py").write_text(PROGRAM)
-    device = {"training": "1 GFLOP/s", "memory": "unlimited", "source": "a test"}
-    way = {"rate": "20 Mbit/s", "delay": "5 ms"}
-    node = {"device": device, "link": {"source": "a test", "up": way, "down": way}}
-    content = {
-        "testbed": {"name": "three", "nodes": [{"role": "server", **node}, {"role": "client", "count": 2, **node}]},
-        "programs": {role: f"steady:{role}" for role in ("server", "client")},
-        "rounds": ROUNDS,
-        "calibration": "none",
-    }
-    (folder / "steady.yaml").write_text(yaml.safe_dump(content) + "scenario:" + CHANGES)
+    write_steady(folder, CHANGES, ROUNDS)
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv(CORE_FLOPS, "10000000000")
         virtual = _timeline(folder, "virtual")
