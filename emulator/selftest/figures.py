@@ -273,5 +273,5 @@ def _memory(node: str, limit: float, noted: Mapping[tuple[str, str], float], lim
     if in_force is None:
         return Figure("memory_limit", node, limit, None, "bytes", note="not tested alone: not checked")
     error = 1.0 if refused == 0 else in_force / limit - 1
-    note = {None: "read: too large to be filled", 0.0: "more given"}.get(refused, "refused")
+    note = {None: "read: too much to be filled", 0.0: "more given"}.get(refused, "refused")
     return Figure("memory_limit", node, limit, in_force, "bytes", error, limits.memory, note=note)

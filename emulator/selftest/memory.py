@@ -1,7 +1,8 @@
 """A process that asks for more memory than its device has: `python -m emulator.selftest.memory BYTES`.
 
 It says the limit in force, then `refused`, `given`, or `untried`; or it is killed, which is a refusal, too. Where a
-container's limit would have to be filled to be met, that is done only if the host has the memory to spare.
+container's limit would have to be filled to be met, that is done only if the host has the memory to spare, and the
+container CPU time enough: what fills its memory uses up the quota by which its node gives signs of life.
 """
 
 import os
@@ -14,6 +15,9 @@ from emulator import cgroup
 MORE = 32 * 2**20
 """Bytes beyond the device's."""
 MOST_FILLED = 2 * 2**30
+FILLED_EACH_SECOND = 2**30
+"""Bytes for each second of CPU time, in pages that the kernel has to find and clear."""
+MOST_SECONDS = 10.0
 PAGE = 4096
 
 
@@ -55,6 +59,9 @@ def _filled(nbytes: int) -> str:
 
 
 def _to_spare(limit: float) -> bool:
+    quota = cgroup.bandwidth()
+    if quota is not None and limit / FILLED_EACH_SECOND / quota.cores > MOST_SECONDS:
+        return False
     return limit <= MOST_FILLED and limit + MORE <= os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
 
 
