@@ -13,6 +13,8 @@ SATURATED = 0.9
 LATE_BY_ITSELF = 0.6
 """The share of a core from which on a hub that waits for nobody, for its priority is raised, is late by its own work:
 that of some dozen messages between two looks at its timers."""
+STOLEN = 0.005
+"""The share of a host's cores, over a whole run, that a hypervisor takes from it in bursts that show in its latencies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class HostFacts:
     clock_worst: str = ""  # the node whose clock that is
     disturbances: Sequence[str] = ()  # what was done to the nodes from outside, such as a pause of a container
     hub: Pulse | None = None  # None: nobody took it
+    stolen: float = 0.0  # the share of its cores that its hypervisor gave to other machines meanwhile
 
 
 def likely_cause(facts: HostFacts) -> str:
@@ -53,6 +56,11 @@ def likely_cause(facts: HostFacts) -> str:
         return f"hub starved of CPU: {_late(facts.hub)}, and it took {facts.hub.cpu:.2g} cores: {remedy}"
     if facts.hub_priority is not None:
         return f"hub without raised priority ({facts.hub_priority})"
+    if facts.stolen >= STOLEN:
+        return (
+            f"the hypervisor gave {100 * facts.stolen:.2g} % of this host's cores to other machines: "
+            f"run it again, or on a host that has its cores to itself"
+        )
     return "the host was busy with other work"
 
 

@@ -15,7 +15,7 @@ from emulator import verdict
 from emulator.comparison import Comparison
 from emulator.document import Document, as_yaml
 from emulator.errors import EdgebedError, InputError
-from emulator.host import Host
+from emulator.host import CoreTimes, Host
 from emulator.library import load_experiment
 from emulator.plan import Plan, device_shares, make_plan
 from emulator.prediction import cost_model, predict
@@ -126,9 +126,12 @@ def carry_out(plan: Plan, runtime: str, folder: Path, progress: Progress) -> tup
     runner = import_module(f"emulator.runtime.{runtime}")  # only now: each runtime needs other libraries
     with files.TimelineWriter(folder / files.TIMELINE) as writer:
         recorder = Recorder(folder, writer, plan, progress)
+        before = CoreTimes.now()
         try:
             with asyncio.Runner(loop_factory=getattr(runner, "new_event_loop", None)) as loop:
-                return recorder, loop.run(runner.run(plan, folder / "logs", recorder))
+                outcome: Outcome = loop.run(runner.run(plan, folder / "logs", recorder))
+            outcome.stolen = CoreTimes.now().stolen_since(before)
+            return recorder, outcome
         except BaseException:
             recorder.keep()
             raise
@@ -178,6 +181,7 @@ def host_facts(testbed: Testbed, plan: Plan, host: Host, outcome: Outcome, recor
         clock_worst=worst if worst and outcome.clocks[worst].error else "",
         disturbances=outcome.disturbances,
         hub=outcome.hub,
+        stolen=outcome.stolen,
     )
 
 

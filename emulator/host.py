@@ -63,6 +63,27 @@ def this_host() -> Host:
     return host
 
 
+@dataclass(frozen=True)
+class CoreTimes:
+    """Seconds of all cores of this host since it started, as far as the system counts them."""
+
+    total: float
+    stolen: float
+    """In which there was work, and the hypervisor had given the core to another machine."""
+
+    @classmethod
+    def now(cls) -> "CoreTimes":
+        """Until now. Guests are counted as what runs them, too: only once here."""
+        times = psutil.cpu_times()._asdict()
+        total = sum(seconds for name, seconds in times.items() if not name.startswith("guest"))
+        return cls(total, times.get("steal", 0.0))
+
+    def stolen_since(self, before: "CoreTimes") -> float:
+        """The share of the cores that was taken since `before`; 0 where the system does not count it."""
+        total = self.total - before.total
+        return max(0.0, self.stolen - before.stolen) / total if total > 0 else 0.0
+
+
 def fingerprint() -> str:
     """What must be the same for a measurement of this host to hold: processor, cores, PyTorch and NumPy."""
     return f"{_cpu_model()}|{os.cpu_count()}|{platform.machine()}|torch {version('torch')}|numpy {version('numpy')}"

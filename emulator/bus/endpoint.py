@@ -16,7 +16,10 @@ from emulator.errors import DeadlineExceeded, EdgebedError, Refused
 from emulator.offset import NOTHING_KNOWN, ONE_CLOCK, Estimate, better, measured
 from emulator.system import host_id
 
-BEAT_SECONDS = 1.0
+BEAT_SECONDS = 2.0
+"""Each costs a millisecond of CPU time, which a device under a CPU quota of a few percent of a core misses."""
+LEAST_BEATS = 5
+"""In the time after which a node that has sent none is given up."""
 LINGER_SECONDS = 5.0
 UNANSWERED = 3
 """Beats that may be without an answer while a node counts as in touch with the hub."""
@@ -123,10 +126,11 @@ class Endpoint:
 
     async def _beat(self, silence: float) -> None:
         # Beats are counted, not seconds: a program that held this loop up is not to be taken for a silent hub.
-        while self._unanswered * BEAT_SECONDS <= silence:
+        apart = min(BEAT_SECONDS, silence / LEAST_BEATS)
+        while self._unanswered * apart <= silence:
             self._unanswered += 1
             self._ask()
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(apart)
         self._fail(DeadlineExceeded(f"{self.name}: the hub at {self._address} has been silent for {silence:g} s"))
 
     def _ask(self) -> None:

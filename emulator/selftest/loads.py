@@ -51,6 +51,8 @@ def phases(plan: Plan) -> list[dict[str, Any]]:
     nodes, scale = plan.nodes, plan.scale
     conductor, ways = conductor_of(nodes), ways_of(plan)
     found: list[dict[str, Any]] = []
+    throttled = plan.compute == "quota"
+    rests = {node.name: _rest(node, scale) if throttled else 0.0 for node in nodes}
     up = {way.client: way for way in ways if way.sender == way.client}
     down = {way.client: way for way in ways if way.receiver == way.client}
     lone = [name for name in _of_each_kind(nodes) if name in up]
@@ -61,14 +63,16 @@ def phases(plan: Plan) -> list[dict[str, Any]]:
             most = min(memory[client], memory[conductor]) / MEMORY_SHARE
             sizes = {key: ladder(way, longest, most) for key, way in (("up", up[client]), ("down", down[client]))}
             found.append({"kind": "alone", "client": client, **sizes})
-        counts = {client: to_and_fro(up[client], down[client], DELAY_SECONDS / scale) for client in lone}
-        found.append({"kind": "delay", "counts": counts, "nbytes": SIZES[0]})
+        counts = {
+            client: to_and_fro(up[client], down[client], DELAY_SECONDS / scale, rests[client] / scale)
+            for client in lone
+        }
+        found.append({"kind": "delay", "counts": counts, "nbytes": SIZES[0], "rests": rests})
         for key, own in (("up", up), ("down", down)):
             found.append({"kind": key, "sizes": at_once(list(own.values()), TOGETHER_SECONDS / scale)})
     alone = _of_each_kind(nodes)
     seconds = min(LONGEST_SPIN, SPIN_SECONDS / (scale * SPINS * len(alone)))
-    throttled = plan.compute == "quota"
-    work = {node.name: _work(node, scale, seconds, throttled=throttled) for node in nodes}
+    work = {node.name: _work(node, scale, seconds, rests[node.name], throttled=throttled) for node in nodes}
     found += [{"kind": "compute", "nodes": {name: work[name]}} for name in alone]
     everybody = {name: {**own, "ticks": 0, "memory": 0.0} for name, own in work.items()}
     found.append({"kind": "compute", "nodes": everybody})
@@ -82,9 +86,9 @@ def ladder(way: Way, longest: float, most: float) -> list[int]:
     return [SIZES[0]] * FEW + fitting
 
 
-def to_and_fro(up: Way, down: Way, seconds: float) -> int:
-    """How many small messages go up and down in so many emulated seconds."""
-    each = up.delay + down.delay + SIZES[0] * 8 / up.goodput + SIZES[0] * 8 / down.goodput
+def to_and_fro(up: Way, down: Way, seconds: float, rest: float = 0.0) -> int:
+    """How many small messages go up and down in so many emulated seconds, with a `rest` after each."""
+    each = up.delay + down.delay + SIZES[0] * 8 / up.goodput + SIZES[0] * 8 / down.goodput + rest
     least, most = DELAYS
     return most if each * most <= seconds else max(least, int(seconds / each))
 
@@ -105,7 +109,12 @@ def _parts(total: float) -> list[int]:
     return [max(SIZES[0], round(total / count))] * count
 
 
-def _work(node: NodePlan, scale: float, seconds: float, *, throttled: bool) -> dict[str, Any]:
+def _rest(node: NodePlan, scale: float) -> float:
+    """Seconds of the host after which a node under a CPU quota has a fresh one."""
+    return 2 * quota.bandwidth(1 / (node.slowdown * scale)).period
+
+
+def _work(node: NodePlan, scale: float, seconds: float, rest: float, *, throttled: bool) -> dict[str, Any]:
     """What a device computes: work that it takes so many emulated seconds for, and ticks.
 
     Under a CPU quota (`throttled`) the work is in one piece of many periods, and no tick uses a quota up: before each
@@ -113,10 +122,10 @@ def _work(node: NodePlan, scale: float, seconds: float, *, throttled: bool) -> d
     """
     slow = node.slowdown * scale  # seconds of the host for each CPU second
     tick = HELD / (slow - 1) if slow >= LEAST_SLOW else 0.0
-    spins, spin, rest = SPINS, max(LEAST_CPU, seconds / node.slowdown), 0.0
+    spins, spin = SPINS, max(LEAST_CPU, seconds / node.slowdown)
     if throttled:
         kernels = quota.bandwidth(1 / slow)
-        tick, rest = min(tick, kernels.quota / 2), 2 * kernels.period
+        tick = min(tick, kernels.quota / 2)
         spins, spin = 1, max(spin, min(QUOTA_PERIODS * kernels.period, QUOTA_SECONDS) / slow)
     return {
         "spins": spins,

@@ -73,6 +73,7 @@ async def _take_part(node: Node, conductor: str, phase: Phase) -> None:
         for _ in range(phase["counts"][node.name]):
             await node.send(conductor, DELAY, tensors=_payload(phase["nbytes"]))
             await node.receive(DELAY, conductor)
+            await _rest(node, phase["rests"][node.name])  # it is the link that is tested, not a used up CPU quota
     elif kind == "up" and node.name in phase["sizes"]:
         for nbytes in phase["sizes"][node.name]:
             await node.send(conductor, TOGETHER, tensors=_payload(nbytes))
@@ -116,9 +117,14 @@ async def _compute(node: Node, phase: Phase) -> None:
         await node.off_clock(lambda: _try_memory(node, load["memory"]))
     for stage, count, cpu in ((TICK, load["ticks"], load["tick_cpu"]), (SPIN, load["spins"], load["spin_cpu"])):
         for _ in range(count):
-            if load["rest"]:
-                await node.off_clock(lambda: time.sleep(load["rest"]))
+            await _rest(node, load["rest"])
             await node.compute(stage, _burn(cpu))
+
+
+async def _rest(node: Node, seconds: float) -> None:
+    """Of the host."""
+    if seconds:
+        await node.off_clock(lambda: time.sleep(seconds))
 
 
 def _burn(cpu: float) -> Callable[[], None]:
