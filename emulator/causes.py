@@ -14,7 +14,7 @@ LATE_BY_ITSELF = 0.6
 """The share of a core from which on a hub that waits for nobody, for its priority is raised, is late by its own work:
 that of some dozen messages between two looks at its timers."""
 STOLEN = 0.005
-"""The share of a host's cores, over a whole run, that a hypervisor takes from it in bursts that show in its latencies."""
+"""The share of a host's cores, over a run, that a hypervisor takes in bursts which show in its latencies."""
 
 
 @dataclass(frozen=True, slots=True)
