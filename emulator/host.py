@@ -20,7 +20,7 @@ import psutil
 
 from emulator import cgroup
 from emulator.errors import EdgebedError
-from emulator.system import cache_folder, single_threaded
+from emulator.system import cache_folder, keep_memory, single_threaded
 
 CORE_FLOPS = "EDGEBED_CORE_FLOPS"
 """Environment: this host's speed in FLOP/s, where limits have been set by it that must fit what is made of it now."""
@@ -85,8 +85,12 @@ class CoreTimes:
 
 
 def fingerprint() -> str:
-    """What must be the same for a measurement of this host to hold: processor, cores, PyTorch and NumPy."""
-    return f"{_cpu_model()}|{os.cpu_count()}|{platform.machine()}|torch {version('torch')}|numpy {version('numpy')}"
+    """What must be the same for a measurement of this host to hold: processor, cores, C library, PyTorch and NumPy."""
+    library = " ".join(platform.libc_ver())
+    return (
+        f"{_cpu_model()}|{os.cpu_count()}|{platform.machine()}|{library}|torch {version('torch')}"
+        f"|numpy {version('numpy')}"
+    )
 
 
 def cache_file() -> Path:
@@ -102,6 +106,7 @@ def measure_core() -> float:
     """
     import torch
 
+    keep_memory()
     torch.set_num_threads(1)
     images, channels, size = 16, (16, 32, 32), 32
     layers = [torch.nn.Conv2d(into, out, 3, padding=1) for into, out in itertools.pairwise(channels)]

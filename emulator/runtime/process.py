@@ -21,7 +21,7 @@ from emulator.errors import EdgebedError
 from emulator.offset import ONE_CLOCK
 from emulator.runtime.alive import show_life
 from emulator.runtime.program import load
-from emulator.system import die_with_parent, host_id, keep
+from emulator.system import die_with_parent, host_id, keep, keep_memory
 from emulator.units import SIZE, show
 
 REGISTER_SECONDS = float(os.environ.get("EDGEBED_REGISTER_SECONDS", "30"))
@@ -191,6 +191,7 @@ class Member:
 def main() -> int:
     """The entry point of a node's process."""
     die_with_parent()
+    keep_memory()
     address, name, token = (os.environ[key] for key in ("EDGEBED_HUB", "EDGEBED_NAME", "EDGEBED_TOKEN"))
     identity = bytes.fromhex(os.environ.get(IDENTITY, ""))
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
