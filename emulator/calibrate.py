@@ -37,7 +37,7 @@ SIZES = 3
 TRIMMED = 0.1
 """The share of the measured times left out at either end: what else the host did shows there."""
 UNKNOWN_SECONDS = 1e-3
-ASSUMED_EFFICIENCY = 0.5
+ASSUMED_EFFICIENCY = 0.8
 """What a call takes on top of its work, and the share of the roofline, before anything is known."""
 FACTORS = 9
 """By how many a stage's spread is told."""
@@ -95,21 +95,24 @@ def computed(plan: Plan, host: Host) -> set[tuple[str, str, str]]:
 class _Tally:
     """Prices computations at about what this host takes, and remembers the work of each stage."""
 
-    def __init__(self, plan: Plan, host: Host) -> None:
+    def __init__(self, host: Host) -> None:
         self.works: dict[Key, Work | None] = {}
+        self.total = 0.0
+        """Seconds of a core, of all computations."""
         self._flops = ASSUMED_EFFICIENCY * host.core_flops
-        self._crowded = {role: max(1.0, len(names) / host.cores) for role, names in plan.peers.items()}
 
     def seconds(self, node: str, role: str, stage: str, work: Work | None, device: Hardware) -> float:
         self.works[role, stage] = work
-        return UNKNOWN_SECONDS + (work.flops / self._flops * self._crowded[role] if work else 0.0)
+        taken = UNKNOWN_SECONDS + (work.flops / self._flops if work else 0.0)
+        self.total += taken
+        return taken
 
 
 class _Size:
     """A configuration to be measured: its works, how long its rounds take this host about, and how many to run."""
 
     def __init__(self, plan: Plan, host: Host, run: RunPlan, config: dict[str, Any]) -> None:
-        tally, spans = _Tally(plan, host), list[Span]()
+        tally, spans = _Tally(host), list[Span]()
         trial = RunPlan(name=run.name, config={**config, "rounds": 2, "training": False})
         simulate(
             plan.model_copy(update={"runs": [trial]}),
@@ -118,7 +121,9 @@ class _Size:
         )
         self.config = config
         self.works = tally.works
-        self.round_seconds = plan.scale * timeline.emulated_time(spans) / len(timeline.rounds(spans))
+        # What waits for one another, had it a core each; or all of it, on as many cores as there are.
+        longest = max(plan.scale * timeline.emulated_time(spans), tally.total / host.cores)
+        self.round_seconds = longest / len(timeline.rounds(spans))
         self.rounds = FEWEST_ROUNDS
 
 
@@ -182,19 +187,25 @@ def _stages(
     for span in spans:
         if span.cpu is not None:
             cpu[span.run, roles[span.node], span.stage][span.node].append(span.cpu)
+    lasting = {key: [value for own in by_node.values() for value in own[1:]] or [own[0] for own in by_node.values()]
+               for key, by_node in cpu.items()}  # fmt: skip
+    # The same work in several runs, such as the clients' in most algorithms, is measured by all of them.
+    same: defaultdict[tuple[str, str, Work | None], list[float]] = defaultdict(list)
+    for (run, role, stage), values in lasting.items():
+        same[role, stage, works[run].get((role, stage))] += values
     points: defaultdict[tuple[str, str, str], list[Point]] = defaultdict(list)
     firsts: dict[tuple[str, str, str], float] = {}
     cold: dict[Key, float] = {}
     spreads: dict[tuple[str, str, str], tuple[float, ...]] = {}
     for (run, role, stage), by_node in cpu.items():
-        later = [value for values in by_node.values() for value in values[1:]] or [v[0] for v in by_node.values()]
+        work = works[run].get((role, stage))
+        later = same[role, stage, work] if work else lasting[run, role, stage]
         usual = statistics.fmean(_trimmed(later))
         extra = max(0.0, statistics.fmean(values[0] for values in by_node.values()) - usual)
         key = names[run], role, stage
         cold.setdefault((role, stage), extra)
         firsts.setdefault(key, extra)
         spreads.setdefault(key, _spread(later))
-        work = works[run].get((role, stage))
         least = roofline(work, core_flops, bandwidth) if work else 0.0
         points[key].append(Point(least, usual, len(later)))
     stages = []

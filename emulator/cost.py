@@ -29,6 +29,8 @@ from emulator.errors import InputError
 from emulator.node import Work
 from emulator.units import SIZE, show
 
+NEARLY = 1e-6
+"""By what share sizes differ that are one."""
 MOST_EFFICIENT = 2.0
 """Of the throughput that a core reaches in the reference training: where a stage is nearly all overhead, noise would
 make more work cost nothing."""
@@ -98,32 +100,26 @@ class Pricing(Protocol):
 
 
 def fit(points: Sequence[Point]) -> tuple[float, float | None]:
-    """Overhead (s) and efficiency of `c = a + x / e`, by weighted least squares of the relative errors.
+    """Overhead (s) and efficiency of `c = a + x / e`: the line through the largest size, which is the run's own or the
+    nearest to it, that comes nearest to the smaller ones, by weighted least squares of the relative errors.
 
-    The overhead is never negative, the efficiency never above MOST_EFFICIENT. One size alone tells nothing of the
-    overhead: it is then 0. `ValueError` without points, or for one of no time.
+    The overhead is never negative, the efficiency of a line with one never above MOST_EFFICIENT. One size alone tells
+    nothing of the overhead: it is then 0. `ValueError` without points, or for one of no time.
     """
     if not points or any(point.cpu <= 0 for point in points):
         raise ValueError("no timing: a stage took no CPU time")
-    weights = [point.weight / point.cpu**2 for point in points]
-    total = math.fsum(weights)
-
-    def mean(values: Sequence[float]) -> float:
-        return math.fsum(weight * value for weight, value in zip(weights, values, strict=True)) / total
-
-    x, y = [point.roofline for point in points], [point.cpu for point in points]
-    mean_x, mean_y = mean(x), mean(y)
-    if mean_x == 0:
-        return mean_y, None
-    spread = mean([(value - mean_x) ** 2 for value in x])
-    if spread <= 1e-12 * mean_x**2:
-        return 0.0, mean_x / mean_y
-    slope = mean([(a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)]) / spread
+    x = max(point.roofline for point in points)
+    largest = [point for point in points if point.roofline >= x * (1 - NEARLY)]
+    y = math.fsum(p.weight * p.cpu for p in largest) / math.fsum(p.weight for p in largest)
+    if x == 0:
+        return y, None
+    smaller = [(x - p.roofline, y - p.cpu, p.weight / p.cpu**2) for p in points if p.roofline < x * (1 - NEARLY)]
+    if not smaller:
+        return 0.0, x / y
+    slope = math.fsum(w * dx * dy for dx, dy, w in smaller) / math.fsum(w * dx**2 for dx, _, w in smaller)
     slope = max(slope, 1 / MOST_EFFICIENT)
-    overhead = mean_y - slope * mean_x
-    if overhead < 0:
-        return 0.0, mean([value**2 for value in x]) / mean([a * b for a, b in zip(x, y, strict=True)])
-    return overhead, 1 / slope
+    overhead = y - slope * x
+    return (overhead, 1 / slope) if overhead > 0 else (0.0, x / y)
 
 
 def host_seconds(cost: StageCost, work: Work | None, model: CostModel) -> float:

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from emulator.cost import Charges, CostModel, Hardware, Point, StageCost, fit, host_seconds, roofline
@@ -42,7 +42,17 @@ def test_one_size_gives_an_efficiency_and_no_overhead() -> None:
 def test_more_work_always_takes_longer_whatever_noise_says() -> None:
     overhead, efficiency = fit([Point(0.01, 2.0, 1.0), Point(0.02, 1.9, 1.0)])
     assert efficiency == 2.0
-    assert 1.9 < overhead + 0.01 / efficiency < 2.0
+    assert overhead + 0.01 / efficiency < 1.9
+
+
+@given(st.lists(st.tuples(positive, positive, positive), min_size=1, max_size=6, unique_by=lambda point: point[0]))
+def test_the_largest_size_takes_what_it_was_measured_to(measured: list[tuple[float, float, float]]) -> None:
+    points = sorted(Point(*point) for point in measured)
+    roofline, cpu, _ = points[-1]
+    assume(all(point.roofline < 0.999 * roofline for point in points[:-1]))
+    overhead, efficiency = fit(points)
+    assert efficiency is not None
+    assert_close(overhead + roofline / efficiency, cpu, relative=1e-6, what="the largest size")
 
 
 def test_an_overhead_is_never_negative() -> None:
