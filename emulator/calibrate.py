@@ -1,9 +1,10 @@
 """Measures what the stages of an experiment take this host: a short run of it, in processes as in any other.
 
 Nothing less will do: a stage that has its core's caches for itself takes half the CPU time that it takes between the
-waits of a real run. The devices are this host's cores as they are, at time scale 1. Every run of the experiment is
-carried out for a few rounds, at its own size where seconds are enough for that, and at two smaller ones; how long
-that takes is predicted first, without any calibration.
+waits of a real run. The devices are this host's cores as they are, at time scale 1; or at a smaller one, which makes
+the links faster, where those would take the seconds. Every run of the experiment is carried out for a few rounds, at
+its own size where seconds are enough for that, and at two smaller ones; how long that takes is predicted first,
+without any calibration.
 """
 
 import asyncio
@@ -37,8 +38,9 @@ SIZES = 3
 TRIMMED = 0.1
 """The share of the measured times left out at either end: what else the host did shows there."""
 UNKNOWN_SECONDS = 1e-3
-ASSUMED_EFFICIENCY = 0.8
+ASSUMED_EFFICIENCY = 0.9
 """What a call takes on top of its work, and the share of the roofline, before anything is known."""
+SCALES = (1.0, 1 / 4, 1 / 16)
 FACTORS = 9
 """By how many a stage's spread is told."""
 TIMERS, TIMER_SECONDS = 50, 0.003
@@ -53,7 +55,11 @@ def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
 
     Raises what the run raises, and `EdgebedError` when a stage could not be measured.
     """
-    sizes = [_affordable(plan, host, run, seconds / len(plan.runs)) for run in plan.runs]
+    for scale in SCALES:
+        plan = plan.model_copy(update={"scale": scale})
+        sizes = [_affordable(plan, host, run, seconds / len(plan.runs)) for run in plan.runs]
+        if all(chosen[0].own for chosen in sizes):
+            break
     names = {f"{run.name}/{number}": run.name for run, chosen in zip(plan.runs, sizes, strict=True)
              for number in range(len(chosen))}  # fmt: skip
     runs = [
@@ -78,7 +84,7 @@ def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
         made=time.strftime("%Y-%m-%d %H:%M"),
         subject=subject(plan),
         cost=CostModel(core_flops=host.core_flops, bandwidth=bandwidth, stages=tuple(stages)),
-        overheads=_overheads(spans),
+        overheads=_overheads(spans, plan.scale),
     )
 
 
@@ -88,38 +94,38 @@ def computed(plan: Plan, host: Host) -> set[tuple[str, str, str]]:
         (run.name, role, stage)
         for run in plan.runs
         for config in (_configs(plan, run) or [])[:1]
-        for role, stage in _Size(plan, host, run, config).works
+        for role, stage in _Size(plan, host, run, config, own=True).works
     }
 
 
 class _Tally:
     """Prices computations at about what this host takes, and remembers the work of each stage."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, scale: float) -> None:
         self.works: dict[Key, Work | None] = {}
         self.total = 0.0
         """Seconds of a core, of all computations."""
-        self._flops = ASSUMED_EFFICIENCY * host.core_flops
+        self._flops, self._scale = ASSUMED_EFFICIENCY * host.core_flops, scale
 
     def seconds(self, node: str, role: str, stage: str, work: Work | None, device: Hardware) -> float:
         self.works[role, stage] = work
         taken = UNKNOWN_SECONDS + (work.flops / self._flops if work else 0.0)
         self.total += taken
-        return taken
+        return taken / self._scale
 
 
 class _Size:
     """A configuration to be measured: its works, how long its rounds take this host about, and how many to run."""
 
-    def __init__(self, plan: Plan, host: Host, run: RunPlan, config: dict[str, Any]) -> None:
-        tally, spans = _Tally(host), list[Span]()
+    def __init__(self, plan: Plan, host: Host, run: RunPlan, config: dict[str, Any], *, own: bool) -> None:
+        tally, spans = _Tally(host, plan.scale), list[Span]()
         trial = RunPlan(name=run.name, config={**config, "rounds": 2, "training": False})
         simulate(
             plan.model_copy(update={"runs": [trial]}),
             lambda entry: spans.append(entry) if isinstance(entry, Span) else None,
             pricing=lambda _: tally,
         )
-        self.config = config
+        self.config, self.own = config, own
         self.works = tally.works
         # What waits for one another, had it a core each; or all of it, on as many cores as there are.
         longest = max(plan.scale * timeline.emulated_time(spans), tally.total / host.cores)
@@ -140,7 +146,7 @@ def _affordable(plan: Plan, host: Host, run: RunPlan, seconds: float) -> list[_S
     for start, more in ((start, more) for start in range(len(configs)) for more in reversed(range(SIZES))):
         for place in range(start, min(start + more + 1, len(configs))):
             if place not in measured:
-                measured[place] = _Size(plan, host, run, configs[place])
+                measured[place] = _Size(plan, host, run, configs[place], own=place == 0)
         chosen = [measured[place] for place in sorted(measured) if start <= place <= start + more]
         # What has to be extrapolated from needs two sizes.
         enough = start == 0 or len(chosen) > 1 or len(configs) == 1
@@ -236,8 +242,8 @@ def _spread(values: Iterable[float]) -> tuple[float, ...]:
     return tuple((factors / factors.mean()).tolist())
 
 
-def _overheads(spans: Iterable[Span]) -> Overheads:
-    late = [span.lateness for span in spans if span.is_message and span.lateness is not None]
+def _overheads(spans: Iterable[Span], scale: float) -> Overheads:
+    late = [span.lateness * scale for span in spans if span.is_message and span.lateness is not None]
     with asyncio.Runner(loop_factory=new_event_loop) as loop:
         timer = loop.run(_timer_overshoot())
     return Overheads(timer=timer, delivery=statistics.median(late) if late else 0.0)
