@@ -33,7 +33,7 @@ from emulator.timeline import Entry, Span
 
 SECONDS = 40.0
 """Of this host's time, about, for all runs of an experiment; starting its processes comes on top."""
-MOST_ROUNDS, FEWEST_ROUNDS = 24, 3
+MOST_ROUNDS, FEWEST_ROUNDS = 64, 3
 SIZES = 3
 TRIMMED = 0.1
 """The share of the measured times left out at either end: what else the host did shows there."""
