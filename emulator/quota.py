@@ -2,7 +2,8 @@
 
 The kernel (CFS bandwidth control) lets a group run until its quota is used up, then stops it until the next period
 begins. A group that was idle has its first quota at once: what takes less CPU time than that is not slowed down at
-all, and a longer stage ends up to two periods early. Hence short periods, and whatever comes early is held back.
+all, and a longer stage ends up to two periods early. Hence short periods, and whatever comes early is held back. But
+each time that a group goes on, its caches have to be filled anew, which its quota pays for: hence none too small ones.
 """
 
 import math
@@ -14,6 +15,8 @@ from emulator.errors import InputError, NodeFailure
 from emulator.timeline import Span
 
 PERIOD = 0.010
+PIECE = 0.0025
+"""Seconds of a period, and of a quota, that are long enough."""
 LONGEST_PERIOD = 1.0
 LEAST_QUOTA = 0.001
 """Seconds; the kernel refuses less of a quota, and more of a period."""
@@ -26,7 +29,8 @@ NAMED = 4
 
 
 def bandwidth(cores: float) -> Bandwidth:
-    """The quota of `cores` cores, a whole one at most, with the shortest period that is not under PERIOD.
+    """The quota of `cores` cores, a whole one at most, in the shortest period that has PERIOD and a quota of PIECE, or in
+    the longest.
 
     Raises `InputError` when the kernel has no quota that small.
     """
@@ -36,7 +40,7 @@ def bandwidth(cores: float) -> Bandwidth:
             f"lower time_scale, or leave out compute: quota"
         )
     cores = min(cores, 1.0)
-    microseconds = math.ceil(max(PERIOD, LEAST_QUOTA / cores) / MICROSECOND - ROUNDING)
+    microseconds = math.ceil(min(max(PERIOD, PIECE / cores), LONGEST_PERIOD) / MICROSECOND - ROUNDING)
     return Bandwidth(round(cores * microseconds) * MICROSECOND, microseconds * MICROSECOND)
 
 

@@ -32,7 +32,7 @@ def main() -> int:
     if of_process <= of_container:
         outcome = _asked(int(limit) + MORE)
     else:
-        outcome = _filled(int(limit) + MORE) if _to_spare(limit) else "untried"
+        outcome = _filled(int(limit) + MORE) if to_spare(limit) else "untried"
     sys.stdout.write(f"{outcome}\n")
     return 0
 
@@ -58,7 +58,8 @@ def _filled(nbytes: int) -> str:
     return "given"
 
 
-def _to_spare(limit: float) -> bool:
+def to_spare(limit: float) -> bool:
+    """Whether `limit` bytes can be filled here without harm."""
     quota = cgroup.bandwidth()
     if quota is not None and limit / FILLED_EACH_SECOND / quota.cores > MOST_SECONDS:
         return False

@@ -105,6 +105,21 @@ def test_stages_are_fitted_from_what_was_measured_without_the_first_calls() -> N
     assert_close(stage.cold, 1.0, what="the very first call's extra")
 
 
+def test_the_same_work_is_measured_by_all_runs_that_do_it() -> None:
+    spans = [
+        Span(run, number, "client-1", "think", 0.0, cpu, cpu=cpu, mode="stretched")
+        for run, cpu in (("psl/0", 0.5), ("sfl/0", 0.3), ("sl/0", 0.2))
+        for number in range(1, 6)
+    ]
+    works = {run: {("client", "think"): Work(flops)} for run, flops in (("psl/0", 4e9), ("sfl/0", 4e9), ("sl/0", 1e9))}
+    names = {"psl/0": "psl", "sfl/0": "sfl", "sl/0": "sl"}
+    found = _stages(plan(clients=1), spans, names, works, core_flops=1e10, bandwidth=1e12)
+    for stage, (run, efficiency) in zip(found, (("psl", 1.0), ("sfl", 1.0), ("sl", 0.5)), strict=True):
+        assert stage.run == run
+        assert stage.efficiency is not None
+        assert_close(stage.efficiency, efficiency, what=run)
+
+
 def test_a_stages_spread_is_that_of_its_own_size_without_the_ends() -> None:
     took = [0.1 * (1 + number % 5) for number in range(50)] + [9.0]
     spans = [Span("psl/0", 1, "server", "think", 0.0, cpu, cpu=cpu, mode="stretched") for cpu in [1.0, *took]]

@@ -66,3 +66,11 @@ def test_a_quota_leaves_whole_cores_and_at_least_one(monkeypatch: pytest.MonkeyP
     assert host._usable_cores() == 1
     monkeypatch.setattr(host.cgroup, "bandwidth", lambda: None)
     assert host._usable_cores() >= 1
+
+
+def test_what_a_hypervisor_took_is_a_share_of_all_cores() -> None:
+    before = host.CoreTimes(total=1000.0, stolen=20.0)
+    assert host.CoreTimes(total=1100.0, stolen=27.0).stolen_since(before) == 0.07
+    assert before.stolen_since(before) == 0.0
+    now = host.CoreTimes.now()
+    assert 0.0 <= now.stolen <= now.total

@@ -113,6 +113,12 @@ def test_instrumentation_and_set_up_are_not_judged() -> None:
             "host oversubscribed: 5 cores wanted, 4 there: run with time_scale: auto or 0.013",
         ),
         (
+            HostFacts(cores=2, cores_wanted=2, stolen=0.071),
+            "the hypervisor gave 7.1 % of this host's cores to other machines: run it again, or on a host that has its "
+            "cores to itself",
+        ),
+        (HostFacts(cores=2, cores_wanted=2, stolen=0.001), "the host was busy with other work"),
+        (
             HostFacts(cores=2, cores_wanted=2, hub_priority="not permitted"),
             "hub without raised priority (not permitted)",
         ),
