@@ -29,8 +29,8 @@ NAMED = 4
 
 
 def bandwidth(cores: float) -> Bandwidth:
-    """The quota of `cores` cores, a whole one at most, in the shortest period of PERIOD at least in which it is PIECE at
-    least, or in the longest.
+    """The quota of `cores` cores, a whole one at most, in the shortest period of PERIOD or more in which it is PIECE or
+    more, or in the longest.
 
     Raises `InputError` when the kernel has no quota that small.
     """
