@@ -1,8 +1,8 @@
 """Measures what the stages of an experiment take this host: a short run of it, in processes as in any other.
 
 Nothing less will do: a stage that has its core's caches for itself takes half the CPU time that it takes between the
-waits of a real run. The devices are this host's cores as they are, at time scale 1; or at a smaller one, which makes
-the links faster, where those would take the seconds. Every run of the experiment is carried out for a few rounds, at
+waits of a real run. The devices are this host's cores as they are, so that nobody waits for the emulated ones: the
+links are slowed down by a time scale instead, or made faster where they would take the seconds. Every run of the experiment is carried out for a few rounds, at
 its own size where seconds are enough for that, and at two smaller ones; how long that takes is predicted first,
 without any calibration.
 """
@@ -40,7 +40,8 @@ TRIMMED = 0.1
 UNKNOWN_SECONDS = 1e-3
 ASSUMED_EFFICIENCY = 0.9
 """What a call takes on top of its work, and the share of the roofline, before anything is known."""
-SCALES = (1.0, 1 / 4, 1 / 16)
+SCALES = (3.0, 1.0, 1 / 4, 1 / 16)
+"""The first at which there is time for every run at its own size."""
 FACTORS = 9
 """By how many a stage's spread is told."""
 TIMERS, TIMER_SECONDS = 50, 0.003
