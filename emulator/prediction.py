@@ -86,8 +86,7 @@ def calibrate_experiment(experiment: Experiment, host: Host, seconds: float = SE
 
 
 def calibration_plan(experiment: Experiment, host: Host) -> Plan:
-    """The experiment as it is calibrated: in processes, on this host's cores as they are, at time scale 1, and without
-    its scenario."""
+    """The experiment as it is calibrated: in processes, on this host's cores as they are, and without its scenario."""
     as_processes = {"time_scale": 1.0, "training": True, "compute": "stretched", "links": "bus", "scenario": None}
     trained = experiment.model_copy(update=as_processes)
     plan = make_plan(trained, host.core_flops, host.cores, virtual=True)
