@@ -2,8 +2,7 @@
 
 The kernel (CFS bandwidth control) lets a group run until its quota is used up, then stops it until the next period
 begins. A group that was idle has its first quota at once: what takes less CPU time than that is not slowed down at
-all, and a longer stage ends up to two periods early. Hence short periods, and whatever comes early is held back. But
-each time that a group goes on, its caches have to be filled anew, which its quota pays for: hence none too small ones.
+all, and a longer stage ends up to two periods early. Hence short periods, and whatever comes early is held back.
 """
 
 import math
@@ -15,8 +14,6 @@ from emulator.errors import InputError, NodeFailure
 from emulator.timeline import Span
 
 PERIOD = 0.010
-PIECE = 0.0025
-"""Seconds of a period, and of a quota, that are long enough."""
 LONGEST_PERIOD = 1.0
 LEAST_QUOTA = 0.001
 """Seconds; the kernel refuses less of a quota, and more of a period."""
@@ -29,8 +26,7 @@ NAMED = 4
 
 
 def bandwidth(cores: float) -> Bandwidth:
-    """The quota of `cores` cores, a whole one at most, in the shortest period of PERIOD or more in which it is PIECE or
-    more, or in the longest.
+    """The quota of `cores` cores, a whole one at most, with the shortest period that is not under PERIOD.
 
     Raises `InputError` when the kernel has no quota that small.
     """
@@ -40,7 +36,7 @@ def bandwidth(cores: float) -> Bandwidth:
             f"lower time_scale, or leave out compute: quota"
         )
     cores = min(cores, 1.0)
-    microseconds = math.ceil(min(max(PERIOD, PIECE / cores), LONGEST_PERIOD) / MICROSECOND - ROUNDING)
+    microseconds = math.ceil(max(PERIOD, LEAST_QUOTA / cores) / MICROSECOND - ROUNDING)
     return Bandwidth(round(cores * microseconds) * MICROSECOND, microseconds * MICROSECOND)
 
 

@@ -146,7 +146,7 @@ def test_another_device_resizes_the_container_while_it_runs(docker_engine: docke
     applied = edgebed("apply", "slower.yaml", "--node", "half", "--run", here / "out", cwd=here)
     assert re.match(r"half: device a-board -> slower \(\S+ [GM]FLOP/s, 512 MiB\) at ", applied.out), applied
     limits = run.containers()["half"].attrs["HostConfig"]
-    assert (limits["CpuQuota"], limits["CpuPeriod"], limits["Memory"]) == (2_500, 25_000, 512 * 2**20)
+    assert (limits["CpuQuota"], limits["CpuPeriod"], limits["Memory"]) == (1000, 10_000, 512 * 2**20)
     (here / "larger.yaml").write_text(json.dumps(slower | {"memory": "unlimited"}))
     assert edgebed("apply", "larger.yaml", "--node", "half", "--run", here / "out", cwd=here).status == 0
     assert run.containers()["half"].attrs["HostConfig"]["Memory"] == docker_engine.info()["MemTotal"]
