@@ -194,19 +194,18 @@ def _stages(
     for span in spans:
         if span.cpu is not None:
             cpu[span.run, roles[span.node], span.stage][span.node].append(span.cpu)
-    lasting = {key: [value for own in by_node.values() for value in own[1:]] or [own[0] for own in by_node.values()]
-               for key, by_node in cpu.items()}  # fmt: skip
     # The same work in several runs, such as the clients' in most algorithms, is measured by all of them.
-    same: defaultdict[tuple[str, str, Work | None], list[float]] = defaultdict(list)
-    for (run, role, stage), values in lasting.items():
-        same[role, stage, works[run].get((role, stage))] += values
+    same: defaultdict[tuple[str, str, Work | str], list[float]] = defaultdict(list)
+    for (run, role, stage), by_node in cpu.items():
+        later = [value for values in by_node.values() for value in values[1:]] or [v[0] for v in by_node.values()]
+        same[role, stage, works[run].get((role, stage)) or run] += later
     points: defaultdict[tuple[str, str, str], list[Point]] = defaultdict(list)
     firsts: dict[tuple[str, str, str], float] = {}
     cold: dict[Key, float] = {}
     spreads: dict[tuple[str, str, str], tuple[float, ...]] = {}
     for (run, role, stage), by_node in cpu.items():
         work = works[run].get((role, stage))
-        later = same[role, stage, work] if work else lasting[run, role, stage]
+        later = same[role, stage, work or run]
         usual = statistics.fmean(_trimmed(later))
         extra = max(0.0, statistics.fmean(values[0] for values in by_node.values()) - usual)
         key = names[run], role, stage

@@ -31,7 +31,7 @@ class HostFacts:
     clock_worst: str = ""  # the node whose clock that is
     disturbances: Sequence[str] = ()  # what was done to the nodes from outside, such as a pause of a container
     hub: Pulse | None = None  # None: nobody took it
-    stolen: float = 0.0  # the share of its cores that its hypervisor gave to other machines meanwhile
+    stolen: float | None = None  # the share of its cores that its hypervisor gave away meanwhile; None: not counted
 
 
 def likely_cause(facts: HostFacts) -> str:
@@ -56,7 +56,7 @@ def likely_cause(facts: HostFacts) -> str:
         return f"hub starved of CPU: {_late(facts.hub)}, and it took {facts.hub.cpu:.2g} cores: {remedy}"
     if facts.hub_priority is not None:
         return f"hub without raised priority ({facts.hub_priority})"
-    if facts.stolen >= STOLEN:
+    if facts.stolen is not None and facts.stolen >= STOLEN:
         return (
             f"the hypervisor gave {100 * facts.stolen:.2g} % of this host's cores to other machines: "
             f"run it again, or on a host that has its cores to itself"

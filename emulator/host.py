@@ -68,20 +68,22 @@ class CoreTimes:
     """Seconds of all cores of this host since it started, as far as the system counts them."""
 
     total: float
-    stolen: float
-    """In which there was work, and the hypervisor had given the core to another machine."""
+    stolen: float | None
+    """In which there was work, and the hypervisor had given the core to another machine; None: they are not counted."""
 
     @classmethod
     def now(cls) -> "CoreTimes":
         """Until now. Guests are counted as what runs them, too: only once here."""
         times = psutil.cpu_times()._asdict()
         total = sum(seconds for name, seconds in times.items() if not name.startswith("guest"))
-        return cls(total, times.get("steal", 0.0))
+        return cls(total, times.get("steal"))
 
-    def stolen_since(self, before: "CoreTimes") -> float:
-        """The share of the cores that was taken since `before`; 0 where the system does not count it."""
+    def stolen_since(self, before: "CoreTimes") -> float | None:
+        """The share of the cores that was taken since `before`; None where that is not counted, or no time has gone."""
         total = self.total - before.total
-        return max(0.0, self.stolen - before.stolen) / total if total > 0 else 0.0
+        if self.stolen is None or before.stolen is None or total <= 0:
+            return None
+        return max(0.0, self.stolen - before.stolen) / total
 
 
 def fingerprint() -> str:

@@ -45,8 +45,8 @@ class Outcome:
     """The hub's in the run in which its timers were latest; None: nobody took it."""
     disturbances: list[str] = field(default_factory=list)
     """What was done to the nodes from outside, one line each."""
-    stolen: float = 0.0
-    """The share of this host's cores that its hypervisor gave to other machines meanwhile."""
+    stolen: float | None = None
+    """The share of this host's cores that its hypervisor gave to other machines meanwhile; None: nobody counted."""
 
 
 class Homes(Protocol):

@@ -51,8 +51,7 @@ def phases(plan: Plan) -> list[dict[str, Any]]:
     nodes, scale = plan.nodes, plan.scale
     conductor, ways = conductor_of(nodes), ways_of(plan)
     found: list[dict[str, Any]] = []
-    throttled = plan.compute == "quota"
-    rests = {node.name: _rest(node, scale) if throttled else 0.0 for node in nodes}
+    rests = {node.name: _rest(node, scale) if plan.compute == "quota" else 0.0 for node in nodes}
     up = {way.client: way for way in ways if way.sender == way.client}
     down = {way.client: way for way in ways if way.receiver == way.client}
     lone = [name for name in _of_each_kind(nodes) if name in up]
@@ -72,7 +71,7 @@ def phases(plan: Plan) -> list[dict[str, Any]]:
             found.append({"kind": key, "sizes": at_once(list(own.values()), TOGETHER_SECONDS / scale)})
     alone = _of_each_kind(nodes)
     seconds = min(LONGEST_SPIN, SPIN_SECONDS / (scale * SPINS * len(alone)))
-    work = {node.name: _work(node, scale, seconds, rests[node.name], throttled=throttled) for node in nodes}
+    work = {node.name: _work(node, scale, seconds, rests[node.name]) for node in nodes}
     found += [{"kind": "compute", "nodes": {name: work[name]}} for name in alone]
     everybody = {name: {**own, "ticks": 0, "memory": 0.0} for name, own in work.items()}
     found.append({"kind": "compute", "nodes": everybody})
@@ -114,16 +113,16 @@ def _rest(node: NodePlan, scale: float) -> float:
     return 2 * quota.bandwidth(1 / (node.slowdown * scale)).period
 
 
-def _work(node: NodePlan, scale: float, seconds: float, rest: float, *, throttled: bool) -> dict[str, Any]:
+def _work(node: NodePlan, scale: float, seconds: float, rest: float) -> dict[str, Any]:
     """What a device computes: work that it takes so many emulated seconds for, and ticks.
 
-    Under a CPU quota (`throttled`) the work is in one piece of many periods, and no tick uses a quota up: before each
-    the node rests until it has a fresh one.
+    Under a CPU quota the work is in one piece of many periods, and no tick uses a quota up: before each the node has a
+    `rest` until it has a fresh one. Without a quota it has none.
     """
     slow = node.slowdown * scale  # seconds of the host for each CPU second
     tick = HELD / (slow - 1) if slow >= LEAST_SLOW else 0.0
     spins, spin = SPINS, max(LEAST_CPU, seconds / node.slowdown)
-    if throttled:
+    if rest:
         kernels = quota.bandwidth(1 / slow)
         tick = min(tick, kernels.quota / 2)
         spins, spin = 1, max(spin, min(QUOTA_PERIODS * kernels.period, QUOTA_SECONDS) / slow)

@@ -42,7 +42,8 @@ def test_one_size_gives_an_efficiency_and_no_overhead() -> None:
 def test_more_work_always_takes_longer_whatever_noise_says() -> None:
     overhead, efficiency = fit([Point(0.01, 2.0, 1.0), Point(0.02, 1.9, 1.0)])
     assert efficiency == 2.0
-    assert overhead + 0.01 / efficiency < 1.9
+    assert_close(overhead + 0.02 / efficiency, 1.9, relative=1e-9, what="the largest size")
+    assert_close(overhead + 0.01 / efficiency, 1.895, relative=1e-9, what="half of it")
 
 
 @given(st.lists(st.tuples(positive, positive, positive), min_size=1, max_size=6, unique_by=lambda point: point[0]))

@@ -71,6 +71,16 @@ def test_a_quota_leaves_whole_cores_and_at_least_one(monkeypatch: pytest.MonkeyP
 def test_what_a_hypervisor_took_is_a_share_of_all_cores() -> None:
     before = host.CoreTimes(total=1000.0, stolen=20.0)
     assert host.CoreTimes(total=1100.0, stolen=27.0).stolen_since(before) == 0.07
-    assert before.stolen_since(before) == 0.0
+    assert host.CoreTimes(total=1100.0, stolen=20.0).stolen_since(before) == 0.0
+    assert before.stolen_since(before) is None
+
+
+def test_where_nobody_counts_what_a_hypervisor_took_it_is_not_zero() -> None:
+    uncounted = host.CoreTimes(total=1000.0, stolen=None)
+    assert host.CoreTimes(total=1100.0, stolen=None).stolen_since(uncounted) is None
+
+
+def test_a_hosts_cores_have_had_time() -> None:
     now = host.CoreTimes.now()
-    assert 0.0 <= now.stolen <= now.total
+    assert now.total > 0
+    assert now.stolen is None or 0.0 <= now.stolen <= now.total

@@ -31,7 +31,7 @@ def test_the_result_keeps_to_the_contract() -> None:
         "clock_error": 0.0,
         "clock_worst": "",
         "hub": None,
-        "stolen": 0.0,
+        "stolen": None,
     }
     assert built["verdict"]["valid"] is True
     assert built["verdict"]["checks"][0] == {
