@@ -18,6 +18,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _LARGEST_KEPT = 32 * 2**20
 """Bytes: the most that glibc takes for a threshold."""
 
+_GIVES_WAY = 10
+"""The niceness of what is not due at any moment."""
+
 COLLECT_EVERY = 200_000
 """Objects made and still there, between two looks of the garbage collector at the youngest."""
 
@@ -43,7 +46,30 @@ def lower_this_thread() -> None:
     """Give way to the event loops of all nodes, where the system has priorities per thread (Linux)."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _GIVES_WAY)
+
+
+@contextlib.contextmanager
+def giving_way() -> Iterator[None]:
+    """Have this thread give way meanwhile, like `lower_this_thread`, where it may have its priority back afterwards.
+
+    Otherwise it stays as it is: what it started later would be slower for good.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    thread = threading.get_native_id()
+    usual = os.getpriority(os.PRIO_PROCESS, thread)
+    try:
+        os.setpriority(os.PRIO_PROCESS, thread, usual - 1)  # who may do this may do the like afterwards
+    except OSError:
+        yield
+        return
+    try:
+        os.setpriority(os.PRIO_PROCESS, thread, max(usual, _GIVES_WAY))
+        yield
+    finally:
+        os.setpriority(os.PRIO_PROCESS, thread, usual)
 
 
 def die_with_parent() -> None:

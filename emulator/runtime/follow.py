@@ -12,6 +12,7 @@ from emulator.control.server import served, terminable
 from emulator.control.state import State
 from emulator.plan import Plan
 from emulator.runtime.watch import Homes, Observer, Outcome, Watch
+from emulator.system import giving_way
 
 HUB_SECONDS = 30.0
 LOOPBACK = "127.0.0.1"
@@ -58,6 +59,8 @@ async def follow(
                 changes = Changes(state, controller, on_device, on_link)
                 await stack.enter_async_context(served(state, changes, control_host))
             await start_nodes()
+            # What the nodes note can wait; their messages, on cores that are not many, cannot.
+            stack.enter_context(giving_way())
             return await Watch(plan, controller, homes, observer).until_done()
     finally:
         controller.close()

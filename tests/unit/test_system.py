@@ -1,8 +1,12 @@
+import os
 import platform
 import subprocess
 import sys
+import threading
 
 import pytest
+
+from emulator.system import giving_way
 
 KEEPING = """
 import resource
@@ -31,3 +35,29 @@ def faults(*, keep: bool) -> int:
 def test_memory_that_was_freed_is_not_got_from_the_kernel_again() -> None:
     kept, usual = faults(keep=True), faults(keep=False)
     assert kept < 100, (kept, usual)
+
+
+def niceness() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no priorities per thread")
+def test_who_gives_way_has_its_priority_back_and_who_could_not_have_it_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = niceness()
+    setting = os.setpriority
+
+    def without_the_right(which: int, who: int, value: int) -> None:
+        if value < niceness():
+            raise PermissionError(13, "Permission denied")
+        setting(which, who, value)
+
+    if os.geteuid() == 0:
+        with giving_way():
+            assert niceness() > usual
+        assert niceness() == usual
+    monkeypatch.setattr(os, "setpriority", without_the_right)
+    with giving_way():
+        assert niceness() == usual
+    assert niceness() == usual
