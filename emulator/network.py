@@ -77,6 +77,8 @@ class _Step(Enum):
     """The last chunk of a message has crossed the last link."""
 
 
+_CROSS, _FOLLOW, _DEPART, _ARRIVE = _Step  # looking one up in its class takes as long as what is done with it
+
 _Event = tuple[float, int, _Step, _Flight, Transfer, int]
 """When it happens, a number that sorts those of one time, what happens to which message, and by its transfer on the
 link of which place on its way."""
@@ -169,13 +171,16 @@ class Network:
         """
         while not (self._arrived or (departures and self._news)):
             time = self._events[0][0] if self._events else math.inf
-            if self._turns:
-                time = min(time, self._turns[0][0])
-            if self._admissions:
-                time = min(time, self._admissions[0][0])
+            others = self._turns or self._admissions
+            if others:
+                time = min([time, *(queue[0][0] for queue in (self._turns, self._admissions) if queue)])
             if time > until or time == math.inf:
                 return math.inf
-            self._account(time)
+            if others:
+                self._account(time)
+            else:  # the same for the one event; what else there is at its time is accounted for by who looks then
+                self._accounted = max(self._accounted, time)
+                self._happen(*heappop(self._events))
         return self._accounted
 
     # -- changes; each returns what `advance` would have
@@ -262,13 +267,13 @@ class Network:
             self._happen(*heappop(self._events))
 
     def _happen(self, time: float, _: int, step: _Step, flight: _Flight, transfer: Transfer, hop: int) -> None:
-        if step is _Step.CROSS:
+        if step is _CROSS:
             self._cross(time, flight, transfer, hop + 1, step)
             return
         heappop(self._alarms)  # its own: the next of all events is the next of these
-        if step is _Step.FOLLOW:
+        if step is _FOLLOW:
             self._cross(time, flight, transfer, hop + 1, step)
-        elif step is _Step.DEPART:
+        elif step is _DEPART:
             self._news.append(Departure(flight.token, time))
         else:
             self._news.append(Arrival(flight.token, time))
@@ -282,8 +287,8 @@ class Network:
         transfer = link.send(time, flight.chunk, since=since, jitter=flight.jitter[hop], flow=way.pair)
         if hop < way.last:
             self._await(next(self._order), step, flight, transfer, hop)
-        elif step is _Step.FOLLOW:
-            self._await(next(self._order), _Step.ARRIVE, flight, transfer, hop)
+        elif step is _FOLLOW:
+            self._await(next(self._order), _ARRIVE, flight, transfer, hop)
         if transfer.due == math.inf:
             self._serve(time, link)
 
@@ -315,10 +320,10 @@ class Network:
         up, order = way.links[0], self._order
         for _ in range(chunks - 1):
             transfer = up.send(now, flight.chunk, jitter=flight.jitter[0], flow=way.pair)
-            self._await(next(order), _Step.CROSS, flight, transfer, 0)
+            self._await(next(order), _CROSS, flight, transfer, 0)
         transfer = up.send(now, flight.chunk, jitter=flight.jitter[0], flow=way.pair)
-        self._await(next(order), _Step.FOLLOW, flight, transfer, 0)
-        self._await(next(order), _Step.DEPART, flight, transfer, 0)
+        self._await(next(order), _FOLLOW, flight, transfer, 0)
+        self._await(next(order), _DEPART, flight, transfer, 0)
         if transfer.due == math.inf:
             self._serve(now, up)
         return True
@@ -349,9 +354,9 @@ class Network:
         if transfer.due == math.inf:
             self._untimed.setdefault(transfer, []).append((math.inf, order, step, flight, transfer, hop))
             return
-        time = transfer.sent if step is _Step.DEPART else transfer.due
+        time = transfer.sent if step is _DEPART else transfer.due
         heappush(self._events, (time, order, step, flight, transfer, hop))
-        if step is not _Step.CROSS:
+        if step is not _CROSS:
             heappush(self._alarms, time)
 
 

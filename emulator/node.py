@@ -18,9 +18,9 @@ goes on: see `dispensable` in `emulator.runtime.program`."""
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Message:
-    """What a node received. The arrays are views of the received frames."""
+    """What a node received, not to be changed. The arrays are views of the received frames."""
 
     sender: str
     kind: str

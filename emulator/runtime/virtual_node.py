@@ -52,7 +52,7 @@ class World(Protocol):
         """Write down what happened."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Waiter:
     """A `receive` that nothing has come for."""
 
@@ -63,7 +63,11 @@ class _Waiter:
     got: "asyncio.Future[tuple[float, Message]]"
 
     def wants(self, message: Message, there: float) -> bool:
-        return self.kind in (None, message.kind) and self.sender in (None, message.sender) and there <= self.last
+        return (
+            (self.kind is None or self.kind == message.kind)
+            and (self.sender is None or self.sender == message.sender)
+            and there <= self.last
+        )
 
     def __str__(self) -> str:
         what = f"'{self.kind}'" if self.kind else "a message"
@@ -99,6 +103,7 @@ class VirtualNode:
         self._departed = 0.0
         self._sent = 0
         self._frames = world.frames
+        self._now = world.clock.now
 
     async def send(
         self,
@@ -307,7 +312,7 @@ class VirtualNode:
 
     def _reached(self) -> float:
         """The emulated time: that of what the program waited for, free of the rounding of the loop's own time."""
-        now = self._world.clock.now()
+        now = self._now()
         if now - self._settled > SAME_MOMENT:
             self._settled = now
         return self._settled
