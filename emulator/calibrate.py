@@ -84,7 +84,9 @@ def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
         fingerprint=fingerprint(),
         made=time.strftime("%Y-%m-%d %H:%M"),
         subject=subject(plan),
-        cost=CostModel(core_flops=host.core_flops, bandwidth=bandwidth, stages=tuple(stages)),
+        cost=CostModel(
+            core_flops=host.core_flops, bandwidth=bandwidth, stages=tuple(stages), interruption=host.interruption
+        ),
         overheads=_overheads(spans, plan.scale),
     )
 

@@ -12,6 +12,9 @@ CPU seconds, `a` and `e` fitted to what the host was measured to take (see `cali
 throughput D takes `c * P / D`: exactly the ratio by which stretched compute holds results back (see `device`). Without
 a calibration `a` is 0, `e` is 1 and memory no limit: every device reaches its profile's throughput, `F / D`.
 
+A CPU quota interrupts a computation after each `q` CPU seconds, and each time the core's caches have to be filled anew,
+which takes `i` more: a call of `c` CPU seconds becomes one of `c + (c' / q) i`, that is `c' = c q / (q - i)`.
+
 No two calls of a stage take the same: each takes `c` times a factor of mean 1, drawn from those that were measured.
 A round waits for the slowest of its clients, so that its mean would come out too short without. The draw depends on the
 seed, the run, the node, the stage and the number of the call, and on nothing else.
@@ -66,6 +69,8 @@ class CostModel(BaseModel):
     bandwidth: float = Field(gt=0)
     """Bytes a second that one core moves."""
     stages: tuple[StageCost, ...]
+    interruption: float | None = Field(default=None, ge=0, lt=1e-3)
+    """CPU seconds that it costs a computation to be interrupted by a CPU quota; None: not measured."""
 
 
 class Hardware(NamedTuple):
@@ -77,6 +82,8 @@ class Hardware(NamedTuple):
     """Bytes."""
     slowdown: float
     """Its seconds for each CPU second of the host (see `device.slowdown`)."""
+    at_a_time: float = math.inf
+    """CPU seconds that it computes at a time, before a CPU quota has it wait; infinity: it never has to."""
 
 
 class Point(NamedTuple):
@@ -129,6 +136,22 @@ def host_seconds(cost: StageCost, work: Work | None, model: CostModel) -> float:
     return cost.overhead + roofline(work, model.core_flops, model.bandwidth) / cost.efficiency
 
 
+def interruption(undisturbed: float, interrupted: float, at_a_time: float) -> float:
+    """CPU seconds that each interruption costs, where the same takes `undisturbed` of them, or `interrupted` with one
+    after each `at_a_time`; 0 where it takes no longer."""
+    return max(0.0, at_a_time * (1 - undisturbed / interrupted))
+
+
+def interrupted(undisturbed: float, cost: float, at_a_time: float) -> float:
+    """CPU seconds of what takes `undisturbed` of them, when it is interrupted after each `at_a_time`, at that cost.
+
+    `ValueError` where the interruptions alone would take all the time.
+    """
+    if cost >= at_a_time:
+        raise ValueError(f"interruptions of {cost:g} s after each {at_a_time:g} s leave no time to compute")
+    return undisturbed if math.isinf(at_a_time) else undisturbed * at_a_time / (at_a_time - cost)
+
+
 class Charges:
     """What the computations of one run take its nodes. `model` None: without a calibration."""
 
@@ -165,6 +188,13 @@ class Charges:
             taken *= cost.spread[int(_draw(f"{self._drawn_for}/{node}/{stage}/{call}") * len(cost.spread))]
         if call == 0:
             taken += cost.cold if self._first_run else cost.first
+        if not math.isinf(device.at_a_time):
+            if self._model.interruption is None:
+                raise InputError(
+                    f"{node}: the calibration of this host does not say what a CPU quota's interruptions cost: run "
+                    f"edgebed calibrate on this experiment"
+                )
+            taken = interrupted(taken, self._model.interruption, device.at_a_time)
         return taken * device.slowdown
 
     def _nominal(self, node: str, stage: str, work: Work | None, training: float) -> float:

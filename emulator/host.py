@@ -1,14 +1,12 @@
 """This host: what it is, and how fast one of its cores trains.
 
-The speed is measured once, by a short reference workload in a process of its own, and kept in the user's cache folder
-with the host's fingerprint; another host, processor or PyTorch measures anew.
+The speed is measured once, by a short reference workload (see `reference`), and kept in the user's cache folder with
+the host's fingerprint; another host, processor or PyTorch measures anew.
 """
 
-import itertools
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import time
@@ -20,12 +18,12 @@ import psutil
 
 from emulator import cgroup
 from emulator.errors import EdgebedError
-from emulator.system import cache_folder, keep_memory, single_threaded
+from emulator.reference import Reference
+from emulator.system import cache_folder, single_threaded
 
 CORE_FLOPS = "EDGEBED_CORE_FLOPS"
 """Environment: this host's speed in FLOP/s, where limits have been set by it that must fit what is made of it now."""
 MEASURE_SECONDS = 120.0
-REPEATS = 15
 
 
 @dataclass(frozen=True)
@@ -39,21 +37,21 @@ class Host:
     """Bytes."""
     core_flops: float
     """FLOP/s of one core in single-precision training."""
+    interruption: float | None = None
+    """CPU seconds that a computation takes more for each time it is interrupted; None: not measured."""
 
 
 def this_host() -> Host:
     """This host, its speed from the cache or measured now (some seconds)."""
     cpu, cores, memory = _cpu_model(), _usable_cores(), psutil.virtual_memory().total
-    if given := os.environ.get(CORE_FLOPS):
-        return Host(cpu, cores, memory, float(given))
     path, mark = cache_file(), fingerprint()
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["fingerprint"] == mark and kept["core_flops"] > 0:
-            return Host(cpu, cores, memory, float(kept["core_flops"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # none yet, or one that cannot be read: measure
-    host = Host(cpu, cores, memory, _measure_in_process())
+    known = _kept(path, mark)
+    if given := os.environ.get(CORE_FLOPS):
+        return Host(cpu, cores, memory, float(given), known.interruption if known else None)
+    if known is not None:
+        return Host(cpu, cores, memory, known.core_flops, known.interruption)
+    measured = _measured()
+    host = Host(cpu, cores, memory, measured.core_flops, measured.interruption)
     entry = {"fingerprint": mark, "measured": time.strftime("%Y-%m-%d"), **asdict(host)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,6 +59,16 @@ def this_host() -> Host:
     except OSError as error:
         sys.stderr.write(f"note: {path} cannot be written ({error.strerror}): this host will be measured again\n")
     return host
+
+
+def _kept(path: Path, mark: str) -> Reference | None:
+    """What was measured of this host; None: nothing yet, or nothing that can be read."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        found = Reference(float(kept["core_flops"]), float(kept["interruption"]))
+        return found if kept["fingerprint"] == mark and found.core_flops > 0 and found.interruption >= 0 else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -100,32 +108,8 @@ def cache_file() -> Path:
     return cache_folder() / "host.json"
 
 
-def measure_core() -> float:
-    """FLOP/s of this thread in training two 3x3 convolutions, forward and backward.
-
-    A convolution of N images, C channels in, K out and HxW positions takes 2 N C K 9 H W FLOPs forward and twice that
-    backward. The median of some repetitions, by the thread's CPU time.
-    """
-    import torch
-
-    keep_memory()
-    torch.set_num_threads(1)
-    images, channels, size = 16, (16, 32, 32), 32
-    layers = [torch.nn.Conv2d(into, out, 3, padding=1) for into, out in itertools.pairwise(channels)]
-    flops = sum(3 * 2 * images * into * out * 9 * size**2 for into, out in itertools.pairwise(channels))
-    batch = torch.rand(images, channels[0], size, size, requires_grad=True)
-    model = torch.nn.Sequential(layers[0], torch.nn.ReLU(), layers[1])
-    speeds: list[float] = []
-    for repeat in range(REPEATS + 3):
-        before = time.thread_time()
-        model(batch).square().mean().backward()
-        if repeat >= 3:  # the first ones fill caches and choose kernels
-            speeds.append(flops / (time.thread_time() - before))
-    return statistics.median(speeds)
-
-
-def _measure_in_process() -> float:
-    command = [sys.executable, "-c", "from emulator.host import measure_core; print(measure_core())"]
+def _measured() -> Reference:
+    command = [sys.executable, "-m", "emulator.reference"]
     try:
         done = subprocess.run(  # noqa: S603
             command,
@@ -135,8 +119,8 @@ def _measure_in_process() -> float:
             timeout=MEASURE_SECONDS,
             check=True,
         )
-        return float(done.stdout)
-    except (subprocess.SubprocessError, ValueError) as error:
+        return Reference(**json.loads(done.stdout))
+    except (subprocess.SubprocessError, ValueError, TypeError) as error:
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         raise EdgebedError(f"this host's speed could not be measured: {said[-1] if said else error}") from None
 

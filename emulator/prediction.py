@@ -29,7 +29,8 @@ def predict(experiment: Experiment, host: Host, cost: CostModel | None, plan: Pl
     runs = [run.model_copy(update={"config": {**run.config, "training": False}}) for run in made.runs]
     spans: list[Span] = []
     simulate(
-        made.model_copy(update={"runs": runs, "cost": cost, "scale": 1.0}),
+        # How long a quota lets a computation run depends on the time scale; nothing else here does.
+        made.model_copy(update={"runs": runs, "cost": cost, "scale": made.scale if made.compute == "quota" else 1.0}),
         lambda entry: spans.append(entry) if isinstance(entry, Span) else None,
     )
     return spans
@@ -53,17 +54,16 @@ def cost_model(
     if experiment.calibration == "none":
         return None
     plan = calibration_plan(experiment, host)
-    of, wanted = calibration.subject(plan), {run.name for run in plan.runs}
+    of = calibration.subject(plan)
     if experiment.calibration != "auto":
         named = Path(experiment.calibration)
         kept = calibration.read(named, of)
-        missing = sorted(wanted - kept.runs) or kept.lacks(computed(plan, host))
-        if missing:
+        if missing := _lacks(kept, experiment, plan, host):
             raise InputError(f"{named}: has nothing of {', '.join(missing)}: run edgebed calibrate anew")
         return kept.cost
     path = calibration.default_path(of)
     known = _kept(path, of)
-    if known is not None and wanted <= known.runs and not known.lacks(computed(plan, host)):
+    if known is not None and not _lacks(known, experiment, plan, host):
         return known.cost
     if not make:
         return None
@@ -100,6 +100,14 @@ def calibration_plan(experiment: Experiment, host: Host) -> Plan:
                 kept.append(node)
         plan = plan.model_copy(update={"nodes": kept})
     return plan
+
+
+def _lacks(kept: Calibration, experiment: Experiment, plan: Plan, host: Host) -> list[str]:
+    """In words, what the experiment needs and the calibration does not know."""
+    missing = sorted({run.name for run in plan.runs} - kept.runs) or kept.lacks(computed(plan, host))
+    if experiment.compute == "quota" and kept.cost.interruption is None:
+        missing.append("what a CPU quota's interruptions cost")
+    return missing
 
 
 def _kept(path: Path, of: str) -> Calibration | None:

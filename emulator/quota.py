@@ -40,6 +40,12 @@ def bandwidth(cores: float) -> Bandwidth:
     return Bandwidth(round(cores * microseconds) * MICROSECOND, microseconds * MICROSECOND)
 
 
+def at_a_time(cores: float) -> float:
+    """CPU seconds that a device of `cores` cores computes before it has to wait; infinity for a whole core, which never
+    has to. Raises as `bandwidth` does."""
+    return math.inf if cores >= 1 else bandwidth(cores).quota
+
+
 def check(in_force: Bandwidth | None, cores: float, device: str) -> None:
     """Raises `NodeFailure` when the quota read back is not that of `cores` cores."""
     wanted = bandwidth(cores)

@@ -37,10 +37,12 @@ def calibrate(
 
 
 def _show(made: Calibration) -> None:
+    interruption = made.cost.interruption
+    costs = "" if interruption is None else f"; a CPU quota's interruption costs {text.seconds(interruption)}"
     click.echo(
         f"{made.subject}\none core: {show(made.cost.core_flops, THROUGHPUT, 3)}, "
         f"{show(made.cost.bandwidth, SIZE, 3)}/s; late by {text.seconds(made.overheads.timer)} (timers), "
-        f"{text.seconds(made.overheads.delivery)} (messages)\n"
+        f"{text.seconds(made.overheads.delivery)} (messages){costs}\n"
         f"{'run':<8} {'role':<8} {'stage':<16} {'overhead':>9} {'efficiency':>11} {'first call':>11}"
     )
     for stage in made.cost.stages:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from emulator import quota
 from emulator.bus.frames import Frames
 from emulator.bus.wire import Header
 from emulator.change import as_spans
@@ -115,7 +116,8 @@ class _World(World):
         self._steps = 0
         self._broken: asyncio.Future[None] = loop.create_future()
         self._pricing = pricing
-        self._hardware = {node.name: _hardware(node) for node in plan.nodes}
+        self._hardware = {node.name: _hardware(node, plan) for node in plan.nodes}
+        self._plan = plan
         self._in_force = InForce(plan)
         self._has_scenario = bool(plan.scenario)
         self._player = Player(plan.scenario)
@@ -279,7 +281,7 @@ class _World(World):
         for span in as_spans(effect.who, effect.details, self.run, self._round, at, at):
             self.note(replace(span, source="modelled"))
         if effect.node is not None:
-            self._hardware[effect.who] = _hardware(effect.node)
+            self._hardware[effect.who] = _hardware(effect.node, self._plan)
             self._nodes[effect.who].become(effect.node, at)
         self._tell(carry_out(self._network, at, effect))
 
@@ -302,5 +304,6 @@ class _World(World):
         return f"{self.run}: nobody can go on at {self.clock.now():.6g} s: {shown}{over}"
 
 
-def _hardware(node: NodePlan) -> Hardware:
-    return Hardware(node.device.training, node.device.memory, node.slowdown)
+def _hardware(node: NodePlan, plan: Plan) -> Hardware:
+    at_a_time = quota.at_a_time(1 / (node.slowdown * plan.scale)) if plan.compute == "quota" else math.inf
+    return Hardware(node.device.training, node.device.memory, node.slowdown, at_a_time)

@@ -171,3 +171,23 @@ def test_a_calibration_that_never_saw_a_stage_is_none_for_an_experiment_that_has
     whole = knowing(*SPLIT, ("server", "aggregate"), run="sfl")
     write(default_path(of), made(of=of, cost=whole))
     assert cost_model(experiment, host, make=False) == whole
+
+
+def test_a_calibration_that_does_not_know_interruptions_is_none_under_a_quota(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    host = Host("a processor", 2, 2**30, 1e10)
+    stretched, _ = load_experiment("demo", {"algorithms": ["psl"]})
+    throttled = stretched.model_copy(update={"compute": "quota"})
+    of, cost = subject(calibration_plan(throttled, host)), knowing(*SPLIT)
+    write(default_path(of), made(of=of, cost=cost))
+    assert cost_model(stretched, host, make=False) == cost
+    assert cost_model(throttled, host, make=False) is None
+    path = tmp_path / "mine.json"
+    write(path, made(of=of, cost=cost))
+    with pytest.raises(InputError, match=r"mine.json: has nothing of what a CPU quota's interruptions cost: run"):
+        cost_model(throttled.model_copy(update={"calibration": str(path)}), host)
+    whole = cost.model_copy(update={"interruption": 1e-4})
+    write(default_path(of), made(of=of, cost=whole))
+    assert cost_model(throttled, host, make=False) == whole

@@ -6,6 +6,7 @@ import pytest
 from emulator import host
 from emulator.cgroup import Bandwidth
 from emulator.errors import EdgebedError
+from emulator.reference import Reference
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def measures(monkeypatch: pytest.MonkeyPatch, *speeds: float) -> list[float]:
     """Each measurement gives the next of `speeds`; the list returned holds those not yet taken."""
     left = list(speeds)
-    monkeypatch.setattr(host, "_measure_in_process", lambda: left.pop(0))
+    monkeypatch.setattr(host, "_measured", lambda: Reference(left.pop(0), 1e-4))
     return left
 
 
@@ -27,6 +28,16 @@ def test_a_host_is_measured_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -
     assert host.this_host().core_flops == 40e9
     assert left == [50e9]
     assert json.loads(cache.read_text())["core_flops"] == 40e9
+
+
+def test_a_speed_that_is_given_leaves_what_else_was_measured(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measures(monkeypatch, 40e9)
+    monkeypatch.setenv(host.CORE_FLOPS, "10e9")
+    assert (host.this_host().core_flops, host.this_host().interruption) == (10e9, None)
+    monkeypatch.delenv(host.CORE_FLOPS)
+    host.this_host()
+    monkeypatch.setenv(host.CORE_FLOPS, "10e9")
+    assert (host.this_host().core_flops, host.this_host().interruption) == (10e9, 1e-4)
 
 
 def test_another_host_measures_anew(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,12 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.cgroup import Bandwidth
 from emulator.errors import InputError, NodeFailure
-from emulator.quota import LEAST_QUOTA, LONGEST_PERIOD, PERIOD, bandwidth, check, mode, short_stages
+from emulator.quota import LEAST_QUOTA, LONGEST_PERIOD, PERIOD, at_a_time, bandwidth, check, mode, short_stages
 from emulator.timeline import Span
 from tests.tolerance import assert_close
 
@@ -96,3 +98,8 @@ def test_many_nodes_are_not_all_named() -> None:
 
 def test_nothing_too_short_is_nothing_to_say() -> None:
     assert short_stages([stage("a", "quota")]) == []
+
+
+def test_a_whole_core_is_never_made_to_wait() -> None:
+    assert at_a_time(1.0) == math.inf
+    assert at_a_time(0.5) == bandwidth(0.5).quota

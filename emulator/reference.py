@@ -1,0 +1,173 @@
+"""The reference workload: how fast a core of this host trains, and what it costs to be interrupted at it.
+
+A CPU quota lets a computation run for a millisecond or a few and then has it wait. Meanwhile others compute, or the
+core sleeps, and what its caches held of the computation is gone. What that costs is measured by processes that take
+turns: signals stop all but one, which needs neither privileges nor a quota.
+"""
+
+import itertools
+import json
+import os
+import signal
+import statistics
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import NamedTuple, NoReturn
+
+from emulator.cost import interruption
+from emulator.system import die_with_parent, keep_memory
+
+WARM_UP = 3
+"""The first steps fill caches and choose kernels."""
+REPEATS = 15
+TURN = 0.001
+"""Seconds: the least quota of a kernel."""
+AT_IT = 4
+"""Processes that take turns."""
+STEPS = 3
+"""Of one computing alone, and then of each in turn, about."""
+COMPARISONS = 24
+_STEP = struct.Struct("3d")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a host was measured to do of it."""
+
+    core_flops: float
+    """FLOP/s of one core."""
+    interruption: float
+    """CPU seconds that it costs to be interrupted once."""
+
+
+class Step(NamedTuple):
+    """One step of a process: when it began and ended, and the CPU seconds that it took."""
+
+    began: float
+    ended: float
+    cpu: float
+
+
+def training_step() -> tuple[Callable[[], None], float]:
+    """A step of training two 3x3 convolutions, forward and backward, in one thread; and its FLOPs.
+
+    A convolution of N images, C channels in, K out and HxW positions takes 2 N C K 9 H W FLOPs forward and twice that
+    backward.
+    """
+    import torch
+
+    keep_memory()
+    torch.set_num_threads(1)
+    images, channels, size = 16, (16, 32, 32), 32
+    layers = [torch.nn.Conv2d(into, out, 3, padding=1) for into, out in itertools.pairwise(channels)]
+    flops = sum(3 * 2 * images * into * out * 9 * size**2 for into, out in itertools.pairwise(channels))
+    batch = torch.rand(images, channels[0], size, size, requires_grad=True)
+    model = torch.nn.Sequential(layers[0], torch.nn.ReLU(), layers[1])
+    return lambda: model(batch).square().mean().backward(), float(flops)
+
+
+def measure() -> Reference:
+    """Both, in some seconds."""
+    step, flops = training_step()
+    speeds = []
+    for repeat in range(REPEATS + WARM_UP):
+        before = time.thread_time()
+        step()
+        if repeat >= WARM_UP:
+            speeds.append(flops / (time.thread_time() - before))
+    speed = statistics.median(speeds)
+    return Reference(speed, _interruption(step, STEPS * flops / speed))
+
+
+def _interruption(step: Callable[[], None], seconds: float) -> float:
+    """By many short comparisons side by side, for a host's speed changes by the second; in each, one process computes
+    alone for `seconds`."""
+    children = [_Child(step) for _ in range(AT_IT)]
+    alone, in_turn = list[_Phase](), list[_Phase]()
+    try:
+        for _ in range(COMPARISONS):
+            alone.append(_taking_turns(children[:1], seconds))
+            in_turn.append(_taking_turns(children, AT_IT * seconds))
+    finally:
+        steps = [step for child in children for step in child.end()]
+    turn = statistics.fmean(phase.turn for phase in in_turn)
+    return interruption(_mean_cpu(steps, alone), _mean_cpu(steps, in_turn), turn)
+
+
+class _Phase(NamedTuple):
+    """A stretch of time, and how long a turn was in it."""
+
+    began: float
+    ended: float
+    turn: float
+
+
+def _mean_cpu(steps: Sequence[Step], phases: Iterable[_Phase]) -> float:
+    """Of the steps that lie within a phase; each phase counts the same."""
+    within = (
+        [step.cpu for step in steps if phase.began <= step.began and step.ended <= phase.ended] for phase in phases
+    )
+    return statistics.fmean(statistics.fmean(found) for found in within if found)
+
+
+def _taking_turns(children: Sequence["_Child"], seconds: float) -> _Phase:
+    """Let each go on for a turn while the others are stopped, one after the other."""
+    began = now = time.monotonic()
+    turns = 0
+    while now < began + seconds:
+        for child in children:
+            child.go_on()
+            time.sleep(TURN if len(children) > 1 else seconds)
+            child.stop()
+            turns += 1
+        now = time.monotonic()
+    return _Phase(began, now, (now - began) / turns)
+
+
+class _Child:
+    """A process that does one step after the other, as long as it is not stopped: at first it is."""
+
+    def __init__(self, step: Callable[[], None]) -> None:
+        self._steps, out = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(self._steps)
+            _compute(step, out)
+        os.close(out)
+        os.read(self._steps, 1)
+        self.stop()
+
+    def go_on(self) -> None:
+        os.kill(self._pid, signal.SIGCONT)
+
+    def stop(self) -> None:
+        os.kill(self._pid, signal.SIGSTOP)
+
+    def end(self) -> list[Step]:
+        """The steps that it has done."""
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        with os.fdopen(self._steps, "rb") as steps:
+            return [Step(*values) for values in _STEP.iter_unpack(steps.read())]
+
+
+def _compute(step: Callable[[], None], out: int) -> NoReturn:
+    """Do steps for ever, and write each to `out`: until this process is killed, they are fewer than a pipe holds."""
+    die_with_parent()
+    os.write(out, b".")
+    while True:
+        began, cpu = time.monotonic(), time.thread_time()
+        step()
+        os.write(out, _STEP.pack(began, time.monotonic(), time.thread_time() - cpu))
+
+
+def main() -> None:
+    """Prints a `Reference` as JSON."""
+    sys.stdout.write(json.dumps(asdict(measure())) + "\n")
+
+
+if __name__ == "__main__":
+    main()

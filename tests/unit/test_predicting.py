@@ -1,0 +1,37 @@
+import pytest
+
+from emulator import quota
+from emulator.cost import CostModel, StageCost
+from emulator.host import Host
+from emulator.library import load_experiment
+from emulator.plan import make_plan
+from emulator.prediction import predict
+from tests.tolerance import assert_close
+
+HOST = Host("a processor", 2, 2**33, 60e9)
+INTERRUPTION = 2e-4
+STAGES = (("client", "client_forward"), ("server", "server_step"), ("client", "client_backward"))
+COST = CostModel(
+    core_flops=60e9,
+    bandwidth=1e10,
+    stages=tuple(StageCost(run="psl", role=role, stage=stage, overhead=0.1) for role, stage in STAGES),
+    interruption=INTERRUPTION,
+)
+
+
+@pytest.mark.parametrize("scale", [2, 20])
+def test_what_a_quota_interrupts_is_predicted_to_take_longer_by_that(scale: int) -> None:
+    """And at the time scale of the run: the larger it is, the smaller the quota of each device."""
+    experiment, _ = load_experiment("demo", {"algorithms": ["psl"], "rounds": 1, "time_scale": scale})
+    held_back = predict(experiment, HOST, COST)
+    throttled = predict(experiment.model_copy(update={"compute": "quota"}), HOST, COST)
+    slowdowns = {node.name: node.slowdown for node in make_plan(experiment, HOST.core_flops, 2, virtual=True).nodes}
+    computed = 0
+    for free, held in zip(held_back, throttled, strict=True):
+        if free.is_message or free.duration == 0:
+            continue
+        computed += 1
+        at_a_time = quota.at_a_time(1 / (slowdowns[free.node] * scale))
+        expected = at_a_time / (at_a_time - INTERRUPTION)
+        assert_close(held.duration / free.duration, expected, relative=1e-6, what=f"{held.stage} of {held.node}")
+    assert computed == 4 * 2 + 1
