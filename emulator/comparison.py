@@ -69,9 +69,11 @@ def join(measured: Iterable[Span], predicted: Iterable[Span]) -> list[Pair]:
     return pairs + [Pair(key, None, span) for key, span in right.items() if key not in left]
 
 
-def compare(measured: Sequence[Span], predicted: Sequence[Span]) -> Comparison:
-    """How one run's prediction agrees with its measurement.
+def compare(measured: Sequence[Span], predicted: Sequence[Span], scale: float) -> Comparison:
+    """How one run's prediction agrees with its measurement, at a time scale of `scale`.
 
+    An event took until what follows it could begin (see `Span.took`): that the host was late to it is the verdict's
+    to judge, and in the latencies where it was not made up for.
     Raises `ValueError` where the two are not the same run: where one has a round or an event that the other lacks.
     A sender's wait for its link is in a timeline only where there was one; and where nodes are left out of rounds, who
     was may differ, and with it what happened: then what is in both is compared.
@@ -88,7 +90,7 @@ def compare(measured: Sequence[Span], predicted: Sequence[Span]) -> Comparison:
             only = "measured" if pair.predicted is None else "predicted"
             key = pair.key
             raise ValueError(f"'{key.stage}' of {key.node} in round {key.round} was only {only}")
-        stages[pair.key.stage].append((pair.measured.duration, pair.predicted.duration))
+        stages[pair.key.stage].append((pair.measured.took(scale), pair.predicted.duration))
     return Comparison(
         _agreement([(there[number], said[number]) for number in there]),
         {stage: _agreement(times) for stage, times in stages.items() if any(time for time, _ in times)},

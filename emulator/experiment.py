@@ -110,6 +110,7 @@ def run(
         if cost is not None and not virtual:
             try:
                 virtually = make_plan(experiment, host.core_flops, host.cores, virtual=True)
+                virtually = virtually.model_copy(update={"scale": plan.scale})
                 said = predict(experiment, host, cost, virtually)
                 predicted = recorder.compare(said)
                 outcome.notes.extend(recorder.drifts(said, virtually))

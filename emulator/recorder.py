@@ -28,6 +28,7 @@ class Recorder:
     def __init__(self, folder: Path, writer: files.TimelineWriter, plan: Plan, progress: Progress) -> None:
         self.folder = folder
         self._writer = writer
+        self._scale = plan.scale
         self._rounds = int(plan.runs[0].config["rounds"])
         self._servers = {name for role in SERVER_ROLES for name in plan.peers.get(role, ())}
         self._progress = progress
@@ -118,9 +119,9 @@ class Recorder:
         found: dict[str, Comparison] = {}
         for run, spans in self._spans.items():
             with named(run):
-                found[run] = compare(spans, said[run])
+                found[run] = compare(spans, said[run], self._scale)
         pairs = [pair for run, spans in self._spans.items() for pair in join(spans, said[run])]
-        files.write(self.folder / files.PREDICTION, prediction.prediction_csv(pairs))
+        files.write(self.folder / files.PREDICTION, prediction.prediction_csv(pairs, self._scale))
         return found
 
     def drifts(self, predicted: list[Span], plan: Plan) -> list[str]:

@@ -88,7 +88,9 @@ def replayed(recorded: Sequence[Span], plan: Plan) -> dict[str, Comparison]:
     calibration's doing, but that of links and protocol. Nothing where it cannot be replayed."""
     try:
         again = timeline.runs(retime(recorded, plan, plan))
-        return {run: compare(own, again[run]) for run, own in timeline.runs(recorded).items() if run in again}
+        return {
+            run: compare(own, again[run], plan.scale) for run, own in timeline.runs(recorded).items() if run in again
+        }
     except (InputError, ValueError):
         return {}
 

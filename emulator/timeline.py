@@ -22,6 +22,10 @@ FOR_OTHERS = "for others"
 LEFT_OUT = "left_out"
 """Marks the moment at which the others went on without a node in a round; off the clock, and without length."""
 
+CARRY_SECONDS = 0.010
+"""How much lateness of this host, in its seconds, a node carries over to its next deadline. More than a timer and a
+busy scheduler explain is the program's own doing, or a host that cannot keep up, and shows as a gap in the timeline."""
+
 # Two clocks are read on the two sides of a socket, and the times are divided by the time scale: an effect may seem
 # to begin this much before its cause has ended (seconds).
 TOLERANCE = 1e-4
@@ -100,6 +104,12 @@ class Span:
         """When it was over for what follows: its due time where it has one, for a node carries the host's lateness
         over to the next deadline instead of adding it up; else its end."""
         return self.end if self.due is None else max(self.start, min(self.end, self.due))
+
+    def took(self, scale: float) -> float:
+        """Emulated seconds, of which `scale` of the host's are one, after which what follows could begin: lateness that
+        was carried over is none of its."""
+        late = (self.end - self.settled) * scale
+        return (self.settled if late <= CARRY_SECONDS else self.end) - self.start
 
     def to_fields(self) -> dict[str, Any]:
         """Plain values for msgpack or JSON, those at their default left out."""

@@ -19,13 +19,10 @@ from emulator.clock import SAME_MOMENT, Clock
 from emulator.errors import DeadlineExceeded
 from emulator.node import GONE, Array, Deadline, Message, Work
 from emulator.system import keep, release
-from emulator.timeline import FOR_OTHERS, LEFT_OUT, WAIT, Metric, Span
+from emulator.timeline import CARRY_SECONDS, FOR_OTHERS, LEFT_OUT, WAIT, Metric, Span
 from emulator.units import SIZE, show
 
 T = TypeVar("T")
-CARRY_SECONDS = 0.010
-"""How much lateness of this host a node carries over to its next deadline. More than a timer and a busy scheduler
-explain is the program's own doing, or a host that cannot keep up, and shows as a gap in the timeline."""
 PATIENCE_SECONDS = CARRY_SECONDS / 2
 """How long past a deadline a node waits for what was due before it, and this host brings late: what waiting takes is
 carried over, too, and there must be room for the lateness of what follows."""

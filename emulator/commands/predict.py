@@ -93,7 +93,7 @@ def _of_run(
         said = prediction.predict(recorded, mine, cost_model(recorded, mine, say=_say))
         by_run = timeline.runs(spans)
         try:
-            agreed = {run: compare(by_run[run], own) for run, own in timeline.runs(said).items()}
+            agreed = {run: compare(by_run[run], own, old.scale) for run, own in timeline.runs(said).items()}
         except (KeyError, ValueError) as error:
             raise InputError(f"{folder}: the recorded run lacks spans: {error}: run the experiment again") from None
         _show(_explanations(said, old, algorithms), agreed, {}, as_json, replayed(spans, old))

@@ -13,11 +13,11 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def prediction_csv(pairs: Iterable[Pair]) -> str:
-    """The text of the file, rows in the order of `pairs`.
+def prediction_csv(pairs: Iterable[Pair], scale: float) -> str:
+    """The text of the file, rows in the order of `pairs`, measured at a time scale of `scale`.
 
-    Starts count from the round's first; `error` is predicted over measured duration, less 1. A cell is empty where
-    only the other was there, or nothing can be divided.
+    Starts count from the round's first; `measured_s` is how long until what follows could begin (see `Span.took`), and
+    `error` predicted over measured, less 1. A cell is empty where only the other was there, or nothing can be divided.
     """
     pairs = list(pairs)
     begins: dict[tuple[str, int, bool], float] = {}
@@ -32,14 +32,15 @@ def prediction_csv(pairs: Iterable[Pair]) -> str:
     for pair in pairs:
         one, other = pair.measured, pair.predicted
         at = pair.key.run, pair.key.round
+        took = None if one is None else one.took(scale)
         table.writerow(
             [
                 *at, pair.key.node, pair.key.stage, pair.key.peer,
                 "" if one is None else one.start - begins[*at, True],
                 "" if other is None else other.start - begins[*at, False],
-                "" if one is None else one.duration,
+                "" if took is None else took,
                 "" if other is None else other.duration,
-                other.duration / one.duration - 1 if one is not None and other is not None and one.duration > 0 else "",
+                other.duration / took - 1 if took and other is not None else "",
             ]
         )  # fmt: skip
     return text.getvalue()

@@ -13,7 +13,6 @@ import pytest
 import zmq
 
 from emulator.bus import wire
-from emulator.bus.client import CARRY_SECONDS
 from emulator.bus.controller import Controller
 from emulator.bus.endpoint import Endpoint
 from emulator.bus.socket import Socket
@@ -21,6 +20,7 @@ from emulator.bus.wire import Header, Kind, WireError
 from emulator.errors import DeadlineExceeded, InputError, Refused
 from emulator.runtime.process import Member
 from emulator.system import host_id
+from emulator.timeline import CARRY_SECONDS
 from tests.integration.bus_world import SECONDS, TOKEN, Joined, Proxy, make_plan, on_loop, world
 
 

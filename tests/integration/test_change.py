@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from emulator.bus import wire
-from emulator.bus.client import CARRY_SECONDS
 from emulator.bus.wire import Header, Kind
 from emulator.change import DEVICE_CHANGE, LINK_CHANGE, SEGMENT_CHANGE, is_live
 from emulator.errors import DeadlineExceeded, Refused
 from emulator.profiles import Channel, DeviceProfile, LinkProfile
-from emulator.timeline import Span
+from emulator.timeline import CARRY_SECONDS, Span
 from tests.integration.bus_world import SECONDS, Joined, World, in_cell, make_plan, on_loop, world
 from tests.tolerance import assert_close
 

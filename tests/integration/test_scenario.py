@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from emulator.bus import wire
-from emulator.bus.client import CARRY_SECONDS
 from emulator.bus.wire import Header, Kind
 from emulator.change import CONNECTION_CHANGE, DEVICE_CHANGE, LINK_CHANGE, STAGES
 from emulator.host import CORE_FLOPS
 from emulator.plan import Plan
 from emulator.scenario import Change
+from emulator.timeline import CARRY_SECONDS
 from tests.integration.bus_world import SECONDS, make_plan, on_loop, world
 from tests.integration.running import edgebed, write_experiment
 from tests.tolerance import assert_close

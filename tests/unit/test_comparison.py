@@ -17,13 +17,24 @@ PREDICTED = [span("forward", 0.0, 1.1), span("uplink", 1.1, 2.9, peer="b"), span
 
 
 def test_errors_are_of_the_means_of_rounds_and_of_stages() -> None:
-    found = compare(MEASURED, PREDICTED)
+    found = compare(MEASURED, PREDICTED, 1.0)
     assert_close(found.latency.measured_mean, (3.0 + 1.5) / 2, what="measured")
     assert_close(found.latency.predicted_mean, (2.9 + 1.4) / 2, what="predicted")
     assert_close(found.latency.error, (2.9 + 1.4) / (3.0 + 1.5) - 1, what="error")
     assert_close(found.stages["forward"].error, 2.5 / 2.5 - 1, what="error of the forward pass")
     assert_close(found.stages["uplink"].median_error, 1.8 / 2.0 - 1, what="error of the uplink")
     assert fields(found)["error"] == found.latency.error
+
+
+def test_lateness_that_was_carried_over_is_no_part_of_a_stage_and_more_is() -> None:
+    """At a scale of 2, 5 ms of a node's time are all the 10 ms that it carries."""
+    said = [span("forward", 0.0, 1.0)]
+    for late, expected in ((0.004, 1.0), (0.006, 1.006)):
+        took = Span("psl", 1, "a", "forward", 5.0, 6.0 + late, due=6.0)
+        agreement = compare([took], said, 2.0).stages["forward"]
+        assert_close(agreement.measured_median, expected, what=f"{late} s late")
+        (row,) = csv.DictReader(prediction_csv(join([took], said), 2.0).splitlines())
+        assert_close(float(row["measured_s"]), expected, what="in the file")
 
 
 def test_like_spans_of_a_round_are_joined_in_their_order() -> None:
@@ -37,15 +48,15 @@ def test_like_spans_of_a_round_are_joined_in_their_order() -> None:
 
 def test_what_only_one_side_has_is_refused_but_a_wait_is_not() -> None:
     with pytest.raises(ValueError, match="'model_up' of a in round 2 was only measured"):
-        compare([*MEASURED, span("model_up", 21.5, 22.0, round=2, peer="b")], PREDICTED)
+        compare([*MEASURED, span("model_up", 21.5, 22.0, round=2, peer="b")], PREDICTED, 1.0)
     with pytest.raises(ValueError, match="3 rounds were measured and 2 predicted"):
-        compare([*MEASURED, span("forward", 30.0, 31.0, round=3)], PREDICTED)
-    compare([*MEASURED, span("wait", 21.5, 22.0, round=2)], PREDICTED)
+        compare([*MEASURED, span("forward", 30.0, 31.0, round=3)], PREDICTED, 1.0)
+    compare([*MEASURED, span("wait", 21.5, 22.0, round=2)], PREDICTED, 1.0)
 
 
 def test_the_file_has_a_row_for_every_event_with_starts_within_the_round() -> None:
     pairs = join([*MEASURED, span("wait", 6.0, 6.1)], PREDICTED)
-    rows = list(csv.DictReader(prediction_csv(pairs).splitlines()))
+    rows = list(csv.DictReader(prediction_csv(pairs, 1.0).splitlines()))
     assert tuple(rows[0]) == COLUMNS
     assert [(row["round"], row["stage"], row["measured_start_s"]) for row in rows] == [
         ("1", "forward", "0.0"),
@@ -72,5 +83,5 @@ def test_the_hosts_drift_is_of_its_cpu_time_alone() -> None:
 
 def test_where_nodes_are_left_out_what_both_sides_have_is_compared() -> None:
     mark = Span("psl", 2, "a", "left_out", 21.0, 21.0, off_clock=True)
-    found = compare([*MEASURED, span("model_up", 20.0, 20.5, round=2, peer="b"), mark], PREDICTED)
+    found = compare([*MEASURED, span("model_up", 20.0, 20.5, round=2, peer="b"), mark], PREDICTED, 1.0)
     assert set(found.stages) == {"forward", "uplink"}
