@@ -192,7 +192,7 @@ class Charges:
             if self._model.interruption is None:
                 raise InputError(
                     f"{node}: the calibration of this host does not say what a CPU quota's interruptions cost: run "
-                    f"edgebed calibrate on this experiment"
+                    f"edgebed calibrate on this experiment, or leave out compute: quota"
                 )
             taken = interrupted(taken, self._model.interruption, device.at_a_time)
         return taken * device.slowdown

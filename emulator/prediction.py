@@ -105,7 +105,7 @@ def calibration_plan(experiment: Experiment, host: Host) -> Plan:
 def _lacks(kept: Calibration, experiment: Experiment, plan: Plan, host: Host) -> list[str]:
     """In words, what the experiment needs and the calibration does not know."""
     missing = sorted({run.name for run in plan.runs} - kept.runs) or kept.lacks(computed(plan, host))
-    if experiment.compute == "quota" and kept.cost.interruption is None:
+    if experiment.compute == "quota" and kept.cost.interruption is None and host.interruption is not None:
         missing.append("what a CPU quota's interruptions cost")
     return missing
 

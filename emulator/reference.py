@@ -39,8 +39,8 @@ class Reference:
 
     core_flops: float
     """FLOP/s of one core."""
-    interruption: float
-    """CPU seconds that it costs to be interrupted once."""
+    interruption: float | None
+    """CPU seconds that it costs to be interrupted once; None: it cannot be measured here."""
 
 
 class Step(NamedTuple):
@@ -79,15 +79,20 @@ def measure() -> Reference:
         if repeat >= WARM_UP:
             speeds.append(flops / (time.thread_time() - before))
     speed = statistics.median(speeds)
-    return Reference(speed, _interruption(step, STEPS * flops / speed))
+    try:
+        cost = _interruption(step, STEPS * flops / speed)
+    except (AttributeError, OSError, statistics.StatisticsError):  # no forks here, or none that compute
+        return Reference(speed, None)
+    return Reference(speed, cost if cost < TURN else None)
 
 
 def _interruption(step: Callable[[], None], seconds: float) -> float:
     """By many short comparisons side by side, for a host's speed changes by the second; in each, one process computes
     alone for `seconds`."""
-    children = [_Child(step) for _ in range(AT_IT)]
+    children: list[_Child] = []
     alone, in_turn = list[_Phase](), list[_Phase]()
     try:
+        children.extend(_Child(step) for _ in range(AT_IT))
         for _ in range(COMPARISONS):
             alone.append(_taking_turns(children[:1], seconds))
             in_turn.append(_taking_turns(children, AT_IT * seconds))

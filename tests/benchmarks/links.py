@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from emulator.host import CoreTimes
 from emulator.selftest.ways import jain
 from emulator.timeline import Span
 from emulator.units import RATE, parse
@@ -57,14 +58,21 @@ def rate_error(rate: str, count: int, nbytes: int) -> dict[str, Any]:
 
 def added_delay(count: int) -> dict[str, Any]:
     """One-way delay of small messages beyond the profile's, of so many senders at once; and how late the host was to
-    a real-time timer meanwhile."""
+    a real-time timer meanwhile, and which share of its cores its hypervisor gave to other machines."""
     nodes = senders(count, link(delay=f"{1000 * DELAY:g} ms"), link())
+    before = CoreTimes.now()
     with host_timer() as host:
         spans = [span for spans in measure(nodes, 200, nbytes=64, count=1).values() for span in spans]
+    stolen = CoreTimes.now().stolen_since(before)
     added = sorted(1e3 * (span.duration - DELAY) for own in by_sender(spans).values() for span in own)
     p99 = added[len(added) * 99 // 100]
     found = {"median": statistics.median(added), "p99": p99, "worst": added[-1]}
-    return {"senders": count, "added_ms": found, "host_timer_worst_ms": next(iter(host), None)}
+    return {
+        "senders": count,
+        "added_ms": found,
+        "host_timer_worst_ms": next(iter(host), None),
+        "host_stolen": stolen,
+    }
 
 
 def fairness() -> dict[str, Any]:

@@ -177,7 +177,7 @@ def test_a_calibration_that_does_not_know_interruptions_is_none_under_a_quota(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    host = Host("a processor", 2, 2**30, 1e10)
+    host = Host("a processor", 2, 2**30, 1e10, interruption=1e-4)
     stretched, _ = load_experiment("demo", {"algorithms": ["psl"]})
     throttled = stretched.model_copy(update={"compute": "quota"})
     of, cost = subject(calibration_plan(throttled, host)), knowing(*SPLIT)
@@ -191,3 +191,14 @@ def test_a_calibration_that_does_not_know_interruptions_is_none_under_a_quota(
     whole = cost.model_copy(update={"interruption": 1e-4})
     write(default_path(of), made(of=of, cost=whole))
     assert cost_model(throttled, host, make=False) == whole
+
+
+def test_what_interruptions_cost_is_not_asked_for_where_it_cannot_be_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    host = Host("a processor", 2, 2**30, 1e10, interruption=None)
+    experiment, _ = load_experiment("demo", {"algorithms": ["psl"], "compute": "quota"})
+    of, cost = subject(calibration_plan(experiment, host)), knowing(*SPLIT)
+    write(default_path(of), made(of=of, cost=cost))
+    assert cost_model(experiment, host, make=False) == cost

@@ -40,6 +40,13 @@ def test_a_speed_that_is_given_leaves_what_else_was_measured(cache: Path, monkey
     assert (host.this_host().core_flops, host.this_host().interruption) == (10e9, 1e-4)
 
 
+def test_what_cannot_be_measured_is_not_tried_again_and_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [Reference(40e9, None)]
+    monkeypatch.setattr(host, "_measured", lambda: known.pop())
+    assert host.this_host().interruption is None
+    assert host.this_host() == host.this_host()
+
+
 def test_another_host_measures_anew(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measures(monkeypatch, 40e9, 50e9)
     host.this_host()
