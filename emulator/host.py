@@ -65,10 +65,10 @@ def _kept(path: Path, mark: str) -> Reference | None:
     """What was measured of this host; None: nothing yet, or nothing that can be read."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        found = Reference(float(kept["core_flops"]), None if (cost := kept["interruption"]) is None else float(cost))
-        return (
-            found if kept["fingerprint"] == mark and found.core_flops > 0 and (found.interruption or 0) >= 0 else None
-        )
+        speed, cost = float(kept["core_flops"]), kept["interruption"]
+        if kept["fingerprint"] != mark or speed <= 0:
+            return None
+        return Reference(speed, None if cost is None else float(cost))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
