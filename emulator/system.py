@@ -25,13 +25,15 @@ COLLECT_EVERY = 200_000
 """Objects made and still there, between two looks of the garbage collector at the youngest."""
 
 
-def raise_priority() -> str | None:
-    """Raise this process's priority as far as it may be; None when raised, else why not, in one line.
+def raise_priority(level: int) -> str | None:
+    """Raise this process's priority, of all its threads, as far as it may be; None when raised, else why not, in one
+    line. The higher `level` goes first, and all before who has none.
 
-    Call it before any thread starts: on Linux threads inherit what their creator has at that moment.
+    Threads that start later inherit it (see `lower_this_thread`).
     """
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        for thread in _threads():
+            os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(level))
         return None
     except (OSError, AttributeError):
         pass
@@ -42,10 +44,17 @@ def raise_priority() -> str | None:
         return f"no right to raise the hub's priority ({error.strerror}): run as root or with CAP_SYS_NICE"
 
 
+def _threads() -> list[int]:
+    """Of this process; elsewhere than on Linux the one that asks."""
+    tasks = Path("/proc/self/task")
+    return [int(task.name) for task in tasks.iterdir()] if tasks.is_dir() else [0]
+
+
 def lower_this_thread() -> None:
     """Give way to the event loops of all nodes, where the system has priorities per thread (Linux)."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))  # whoever started it may have been raised
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _GIVES_WAY)
 
 

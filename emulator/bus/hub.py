@@ -29,6 +29,8 @@ from emulator.system import collecting_seldom, die_with_parent, host_id, keep, r
 from emulator.timeline import Span
 
 _CARRIERS: dict[str, type[Transit] | type[KernelTransit]] = {"bus": Transit, "kernel": KernelTransit}
+PRIORITY = 2
+"""Above a server's (see `emulator.runtime.process`)."""
 BEAT_SECONDS = 1.0
 CONTROLLER_SILENCE = 60.0
 CLOCK_TOLERANCE = 1e-3
@@ -366,7 +368,7 @@ def main() -> int:
     host = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1"
     token = sys.stdin.readline().strip()
     plan = Plan.model_validate_json(sys.stdin.readline())
-    priority = raise_priority()
+    priority = raise_priority(PRIORITY)
 
     async def serve() -> None:
         keep()

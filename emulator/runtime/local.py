@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from emulator.errors import DeadlineExceeded, InputError, NodeFailure
-from emulator.plan import Plan
+from emulator.plan import SERVER_ROLES, Plan
 from emulator.profiles import HUB
 from emulator.runtime.follow import HUB_SECONDS, LOOPBACK, follow
-from emulator.runtime.process import environment
+from emulator.runtime.process import RAISED, environment
 from emulator.runtime.processes import Processes
 from emulator.runtime.watch import Observer, Outcome
 from emulator.system import single_threaded
@@ -30,10 +30,11 @@ async def run(plan: Plan, logs: Path, observer: Observer, *, control_host: str |
 
         async def start_nodes() -> None:
             for node in plan.nodes:
+                raised = {RAISED: "1"} if node.role in SERVER_ROLES else {}
                 await processes.start(
                     node.name,
                     [sys.executable, "-m", "emulator.runtime.process"],
-                    {**environment(address, node.name, token), **single_threaded()},
+                    {**environment(address, node.name, token), **single_threaded(), **raised},
                 )
 
         return await follow(

@@ -21,7 +21,7 @@ from emulator.errors import EdgebedError
 from emulator.offset import ONE_CLOCK
 from emulator.runtime.alive import show_life
 from emulator.runtime.program import load
-from emulator.system import die_with_parent, host_id, keep, keep_memory
+from emulator.system import die_with_parent, host_id, keep, keep_memory, raise_priority
 from emulator.units import SIZE, show
 
 REGISTER_SECONDS = float(os.environ.get("EDGEBED_REGISTER_SECONDS", "30"))
@@ -30,9 +30,12 @@ LEAST_MEMORY = 16 * 2**20
 """Bytes that a program must have on top of what it takes to be started: the device's thread alone needs 8 MiB."""
 PAGES = 2**16
 """Bytes: a control group's limit is in whole pages, which have this size at most."""
-
 IDENTITY = "EDGEBED_IDENTITY"
 """Environment: the node's identity on the bus, in hexadecimal digits, where somebody else is to know it too."""
+RAISED = "EDGEBED_RAISED"
+"""Environment: set where the node's event loop, not its computing, goes before those of others if it may: a server's, to
+which all clients talk, and which is not to be late because they are at work on the same few cores."""
+SERVER_PRIORITY = 1
 
 T = TypeVar("T")
 
@@ -78,8 +81,11 @@ def killed_line(device: str, memory: float) -> str:
 class Member:
     """A node's process on the bus: runs its program once for each run the hub starts."""
 
-    def __init__(self, address: str, name: str, token: str, identity: bytes | None = None) -> None:
+    def __init__(
+        self, address: str, name: str, token: str, identity: bytes | None = None, *, raised: bool = False
+    ) -> None:
         self._endpoint = Endpoint(name, address, token, self._receive, identity)
+        self._raised = raised
         self._node: BusNode | None = None
         self._runs: asyncio.Queue[BusNode | None] = asyncio.Queue()
         self._welcome: dict[str, Any] = {}
@@ -97,6 +103,8 @@ class Member:
             program = load(self._welcome["program"])
             limit_memory(self._welcome["memory"])
             keep()
+            if self._raised:
+                raise_priority(SERVER_PRIORITY)
             self._endpoint.send(Header(Kind.READY, fields=self._clock()))
             read_back = self._welcome["compute"] != "quota"
             while (node := await self._unless_ended(self._runs.get())) is not None:
@@ -195,11 +203,11 @@ def main() -> int:
     address, name, token = (os.environ[key] for key in ("EDGEBED_HUB", "EDGEBED_NAME", "EDGEBED_TOKEN"))
     identity = bytes.fromhex(os.environ.get(IDENTITY, ""))
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_serve(address, name, token, identity))
+        return runner.run(_serve(address, name, token, identity, raised=bool(os.environ.get(RAISED))))
 
 
-async def _serve(address: str, name: str, token: str, identity: bytes) -> int:
-    return await Member(address, name, token, identity or None).serve()
+async def _serve(address: str, name: str, token: str, identity: bytes, *, raised: bool) -> int:
+    return await Member(address, name, token, identity or None, raised=raised).serve()
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ WINDOW = 1.0
 
 
 def senders(count: int, on: dict[str, Any], receiver: dict[str, Any]) -> Nodes:
-    """So many equal senders, and their receiver."""
+    """So many equal senders, and the server that receives."""
     nodes: dict[str, Any] = {f"sender-{number}": ("many_senders", "host", on) for number in range(1, count + 1)}
-    return {**nodes, "receiver": ("many_receiver", "host", receiver)}
+    return {**nodes, "server": ("many_receiver", "host", receiver)}
 
 
 def by_sender(spans: Sequence[Span]) -> dict[str, list[Span]]:

@@ -30,15 +30,15 @@ async def stream_receiver(node: Node) -> None:
 
 
 async def many_senders(node: Node) -> None:
-    """Rounds of `count` messages of `nbytes` to the receiver, from all senders at once."""
+    """Rounds of `count` messages of `nbytes` to the server, from all senders at once."""
     work = node.config["workload"]
     payload = np.zeros(work["nbytes"], np.uint8)
     for number in range(1, node.config["rounds"] + 1):
         node.round = number
-        await node.receive("begin", "receiver")
+        await node.receive("begin", "server")
         for _ in range(work["count"]):
-            await node.send("receiver", "message", tensors={"payload": payload})
-    await node.receive("end", "receiver")  # or the end of this process would be in the way of the last messages
+            await node.send("server", "message", tensors={"payload": payload})
+    await node.receive("end", "server")  # or the end of this process would be in the way of the last messages
 
 
 async def many_receiver(node: Node) -> None:

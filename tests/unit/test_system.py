@@ -37,6 +37,35 @@ def test_memory_that_was_freed_is_not_got_from_the_kernel_again() -> None:
     assert kept < 100, (kept, usual)
 
 
+RAISING = """
+import os, threading
+from concurrent.futures import ThreadPoolExecutor
+from emulator.system import lower_this_thread, raise_priority
+
+def policy():
+    return os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+ask, answer = threading.Event(), []
+before = threading.Thread(target=lambda: (ask.wait(), answer.append(policy()[0])))
+before.start()
+print(raise_priority(1))
+ask.set()
+before.join()
+with ThreadPoolExecutor(1, initializer=lower_this_thread) as computing:
+    computes = computing.submit(policy).result()
+print(policy()[0] == os.SCHED_FIFO, answer == [os.SCHED_FIFO], computes == (os.SCHED_OTHER, 10))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no priorities per thread")
+def test_all_threads_of_a_server_are_raised_but_that_of_its_computations() -> None:
+    done = subprocess.run([sys.executable, "-c", RAISING], capture_output=True, text=True, check=True)
+    why_not, raised = done.stdout.splitlines()
+    if why_not != "None":
+        pytest.skip(why_not)
+    assert raised == "True True True"
+
+
 def niceness() -> int:
     return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
