@@ -33,8 +33,8 @@ PAGES = 2**16
 IDENTITY = "EDGEBED_IDENTITY"
 """Environment: the node's identity on the bus, in hexadecimal digits, where somebody else is to know it too."""
 RAISED = "EDGEBED_RAISED"
-"""Environment: set where the node's event loop, not its computing, goes before those of others if it may: a server's, to
-which all clients talk, and which is not to be late because they are at work on the same few cores."""
+"""Environment: set where the node's event loop, not its computing, goes before those of others if it may: a server's,
+to which all clients talk, and which is not to be late because they are at work on the same few cores."""
 SERVER_PRIORITY = 1
 
 T = TypeVar("T")
