@@ -95,7 +95,7 @@ def run(
     virtual = runtime == "virtual"
     if not (virtual or experiment.training):
         raise InputError("training: false measures nothing: add --runtime virtual, or leave training out")
-    plan = make_plan(experiment, host.core_flops, host.cores, virtual=virtual)
+    plan = make_plan(experiment, host.core_flops, host.cores, virtual=virtual, awake=host.awake)
     # Where the nodes are not this process's to start, neither are those of a calibration.
     cost = cost_model(experiment, host, insist=virtual, make=runtime != "compose", say=progress.say)
     if virtual:
@@ -162,7 +162,8 @@ def _judge(
     )
     for name, comparison in predicted.items():
         built["algorithms"][name]["predicted"] = prediction.fields(comparison)
-    built["host"] = {**built["host"], "cpu": host.cpu, "core_flops": host.core_flops}
+    kept_awake = plan.awake and runtime == "local"
+    built["host"] = {**built["host"], "cpu": host.cpu, "core_flops": host.core_flops, "kept_awake": kept_awake}
     files.write(recorder.folder / files.RESULT, result.to_json(built))
     combined = verdict.combine({summary.run: summary.verdict for summary in summaries})
     return Finished(recorder.folder, summaries, combined, built, plan.scale, predicted)

@@ -10,7 +10,7 @@ import platform
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,7 +23,11 @@ from emulator.system import cache_folder, single_threaded
 
 CORE_FLOPS = "EDGEBED_CORE_FLOPS"
 """Environment: this host's speed in FLOP/s, where limits have been set by it that must fit what is made of it now."""
+AWAKE = "EDGEBED_AWAKE"
+"""Environment: "no" lets this host's cores sleep in a run, whatever was measured of them."""
 MEASURE_SECONDS = 120.0
+WORTH_WAKING = 1.05
+"""From which factor on cores are kept awake."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,13 @@ class Host:
     """FLOP/s of one core in single-precision training."""
     interruption: float | None = None
     """CPU seconds that a computation takes more for each time it is interrupted; None: not measured."""
+    waking: float | None = None
+    """By which factor work takes longer that wakes a core up; None: not measured."""
+
+    @property
+    def awake(self) -> bool:
+        """Whether its cores are to be kept awake while something is measured on them."""
+        return self.waking is not None and self.waking >= WORTH_WAKING and os.environ.get(AWAKE) != "no"
 
 
 def this_host() -> Host:
@@ -47,11 +58,10 @@ def this_host() -> Host:
     path, mark = cache_file(), fingerprint()
     known = _kept(path, mark)
     if given := os.environ.get(CORE_FLOPS):
-        return Host(cpu, cores, memory, float(given), known.interruption if known else None)
+        known = replace(known or Reference(0.0, None), core_flops=float(given))
     if known is not None:
-        return Host(cpu, cores, memory, known.core_flops, known.interruption)
-    measured = _measured()
-    host = Host(cpu, cores, memory, measured.core_flops, measured.interruption)
+        return Host(cpu, cores, memory, **asdict(known))
+    host = Host(cpu, cores, memory, **asdict(_measured()))
     entry = {"fingerprint": mark, "measured": time.strftime("%Y-%m-%d"), **asdict(host)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,10 +75,10 @@ def _kept(path: Path, mark: str) -> Reference | None:
     """What was measured of this host; None: nothing yet, or nothing that can be read."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        speed, cost = float(kept["core_flops"]), kept["interruption"]
+        speed, cost, waking = float(kept["core_flops"]), kept["interruption"], kept["waking"]
         if kept["fingerprint"] != mark or speed <= 0:
             return None
-        return Reference(speed, None if cost is None else float(cost))
+        return Reference(speed, None if cost is None else float(cost), None if waking is None else float(waking))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

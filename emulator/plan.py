@@ -68,6 +68,8 @@ class Plan(BaseModel):
     """FLOP/s of one core of this host."""
     cores: int
     """Of this host."""
+    awake: bool = False
+    """Whether they are kept awake meanwhile (see `awake`), where the runtime can."""
     nodes: list[NodePlan]
     segments: dict[str, SegmentPlan] = {}
     """By name, each after the one that it is in."""
@@ -117,7 +119,9 @@ class Plan(BaseModel):
         return network
 
 
-def make_plan(experiment: Experiment, core_flops: float, cores: int, *, virtual: bool = False) -> Plan:
+def make_plan(
+    experiment: Experiment, core_flops: float, cores: int, *, virtual: bool = False, awake: bool = False
+) -> Plan:
     """The plan of `experiment` (resolved) on a host of `cores` cores of `core_flops` FLOP/s each.
 
     Raises `InputError` when a device is too fast for the experiment's time scale, in virtual time none is, for links of
@@ -170,6 +174,7 @@ def make_plan(experiment: Experiment, core_flops: float, cores: int, *, virtual:
         scale=scale,
         core_flops=core_flops,
         cores=cores,
+        awake=awake,
         nodes=nodes,
         segments={
             name: SegmentPlan(link=segment.link, parent=segment.segment)

@@ -1,10 +1,11 @@
-"""The reference workload: how fast a core of this host trains, and what it costs to be interrupted at it.
+"""The reference workload: how fast a core of this host trains, and what it costs to be interrupted, or asleep before.
 
 A CPU quota lets a computation run for a millisecond or a few and then has it wait. Meanwhile others compute, or the
 core sleeps, and what its caches held of the computation is gone. What that costs is measured by processes that take
 turns: signals stop all but one, which needs neither privileges nor a quota.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple, NoReturn
 
+from emulator.awake import waking
 from emulator.cost import interruption
 from emulator.system import die_with_parent, keep_memory
 
@@ -41,6 +43,8 @@ class Reference:
     """FLOP/s of one core."""
     interruption: float | None
     """CPU seconds that it costs to be interrupted once; None: it cannot be measured here."""
+    waking: float | None = None
+    """By which factor work takes longer that wakes a core up (see `awake`); None: it cannot be measured here."""
 
 
 class Step(NamedTuple):
@@ -70,7 +74,7 @@ def training_step() -> tuple[Callable[[], None], float]:
 
 
 def measure() -> Reference:
-    """Both, in some seconds."""
+    """All of it, in some seconds."""
     step, flops = training_step()
     speeds = []
     for repeat in range(REPEATS + WARM_UP):
@@ -79,11 +83,11 @@ def measure() -> Reference:
         if repeat >= WARM_UP:
             speeds.append(flops / (time.thread_time() - before))
     speed = statistics.median(speeds)
-    try:
+    cost = None
+    # There may be no forks here, or none that compute.
+    with contextlib.suppress(AttributeError, OSError, statistics.StatisticsError):
         cost = _interruption(step, STEPS * flops / speed)
-    except (AttributeError, OSError, statistics.StatisticsError):  # no forks here, or none that compute
-        return Reference(speed, None)
-    return Reference(speed, cost if cost < TURN else None)
+    return Reference(speed, cost if cost is not None and cost < TURN else None, waking())
 
 
 def _interruption(step: Callable[[], None], seconds: float) -> float:

@@ -1,5 +1,6 @@
 """What every test here is run with."""
 
+import os
 from pathlib import PurePosixPath
 
 import pytest
@@ -12,6 +13,10 @@ patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", patient, max_examples=60)
 settings.register_profile("thorough", patient, max_examples=1000)  # pytest --hypothesis-profile=thorough
 settings.load_profile("quick")
+
+if os.environ.get("PYTEST_XDIST_WORKER"):
+    # What keeps cores awake makes way within its own session, and each run that a test starts has one.
+    os.environ["EDGEBED_AWAKE"] = "no"
 
 ONE_AT_A_TIME = ("docker", "browser")
 """Folders whose tests share an engine, or a browser."""

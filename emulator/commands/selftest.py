@@ -114,7 +114,7 @@ def experiment_of(testbed: Testbed, time_scale: str, settings: Mapping[str, Any]
 
 def _plan(experiment: Experiment, host: Host) -> Plan:
     """The plan with its phases, which depend on the time scale that it finds."""
-    plan = make_plan(experiment, host.core_flops, host.cores)
+    plan = make_plan(experiment, host.core_flops, host.cores, awake=host.awake)
     found = phases(plan)
     (run,) = plan.runs
     workload = {"conductor": conductor_of(plan.nodes), "phases": found}

@@ -5,6 +5,7 @@ import secrets
 import sys
 from pathlib import Path
 
+from emulator.awake import awake
 from emulator.errors import DeadlineExceeded, InputError, NodeFailure
 from emulator.plan import SERVER_ROLES, Plan
 from emulator.profiles import HUB
@@ -24,6 +25,11 @@ async def run(plan: Plan, logs: Path, observer: Observer, *, control_host: str |
     for key, value in (("compute", plan.compute), ("links", plan.links)):
         if value in ("quota", "kernel"):
             raise InputError(f"{key}: {value} needs nodes in containers: add --runtime docker, or leave {key} out")
+    with awake(plan.awake):
+        return await _run(plan, logs, observer, control_host)
+
+
+async def _run(plan: Plan, logs: Path, observer: Observer, control_host: str | None) -> Outcome:
     token = secrets.token_hex(16)
     async with Processes(logs) as processes:
         address = await start_hub(processes, plan, token)

@@ -16,7 +16,8 @@ LAST_LINES = 3
 class Processes:
     """An async context: whatever ends it, no process that was started in it is left behind.
 
-    Each process writes to `<logs>/<name>.log` and leads a session of its own, so that Ctrl-C reaches only the parent.
+    Each process writes to `<logs>/<name>.log` and leads a group of its own, so that Ctrl-C reaches only the parent. All
+    are of one session: the kernel may share cores out to sessions, and priorities then count only within one.
     """
 
     def __init__(self, logs: Path) -> None:
@@ -61,7 +62,7 @@ class Processes:
                 stdin=asyncio.subprocess.PIPE if talks else asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE if talks else log,
                 stderr=log,
-                start_new_session=True,
+                process_group=0,
             )
         self._running[name] = process
         self._watchers[asyncio.create_task(process.wait(), name=name)] = name

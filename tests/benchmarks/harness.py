@@ -67,5 +67,6 @@ def carried_out(nodes: Nodes, rounds_: int, **workload: Any) -> tuple[dict[int, 
     host = this_host()
     spans = _Spans()
     with tempfile.TemporaryDirectory() as logs:
-        outcome = asyncio.run(local.run(make_plan(experiment, host.core_flops, host.cores), Path(logs), spans))
+        plan = make_plan(experiment, host.core_flops, host.cores, awake=host.awake)
+        outcome = asyncio.run(local.run(plan, Path(logs), spans))
     return rounds(spans), outcome
