@@ -30,6 +30,8 @@ from emulator.verdict import HostFacts, Verdict
 
 RUNTIMES = ("local", "docker", "compose", "virtual")
 """Where nodes may live: a module of `emulator.runtime` each."""
+KEPT_AWAKE = ("local", "docker")
+"""Those that keep this host's cores awake where that helps."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def _judge(
     )
     for name, comparison in predicted.items():
         built["algorithms"][name]["predicted"] = prediction.fields(comparison)
-    kept_awake = plan.awake and runtime == "local"
+    kept_awake = plan.awake and runtime in KEPT_AWAKE
     built["host"] = {**built["host"], "cpu": host.cpu, "core_flops": host.core_flops, "kept_awake": kept_awake}
     files.write(recorder.folder / files.RESULT, result.to_json(built))
     combined = verdict.combine({summary.run: summary.verdict for summary in summaries})

@@ -17,6 +17,10 @@ from emulator.runtime.local import start_hub
 from emulator.runtime.processes import Processes
 from emulator.runtime.watch import Observer, Outcome
 
+SLEEPY = (
+    "this host's cores sleep between computations, and take longer for the first milliseconds after that: nobody keeps "
+    "them awake under Compose, --runtime docker does"
+)
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # the interfaces of a container: its own network, and what Compose publishes
 
 
@@ -44,7 +48,7 @@ async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
         homes = _Containers(processes)
         life = asyncio.create_task(show_life(homes))
         try:
-            return await follow(
+            outcome = await follow(
                 plan,
                 homes,
                 observer,
@@ -55,6 +59,9 @@ async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
                 folder=logs.parent,
                 control_host=EVERYWHERE,
             )
+            if plan.awake:
+                outcome.notes.append(SLEEPY)
+            return outcome
         finally:
             life.cancel()
 

@@ -48,6 +48,7 @@ class Containers:
         self._logs = logs
         self._labels = owner.labels(run)
         self._ids: dict[str, str] = {}
+        self._aside: set[str] = set()
         self._ends: dict[str, _End] = {}
         self._exits: asyncio.Queue[str] = asyncio.Queue()
         self._paused: dict[str, float] = {}  # since when, by the engine's clock
@@ -66,7 +67,7 @@ class Containers:
         if kind is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(END_SECONDS):
-                    while len(self._ends) < len(self._ids) - 1:  # the hub does not end
+                    while len(self._ends) < len(self._ids) - len(self._aside) - 1:  # the hub does not end
                         await self._exits.get()
         for task in self._tasks:
             task.cancel()
@@ -104,9 +105,11 @@ class Containers:
         port: tuple[int, int] | None = None,
         files: bytes | None = None,
         workdir: str | None = None,
+        aside: bool = False,
         **limits: Any,
     ) -> None:
-        """Start the container `name`, known by that name in the network.
+        """Start the container `name`, known by that name in the network; one that stands `aside` takes no part: nobody
+        waits for its end, and whatever it ends of, the others go on.
 
         `port`: one of its ports, and that of the host's loopback interface where it is to be reached (0: any free
         one). `files`: a tar archive for its root folder. `limits` are those of the SDK's host config.
@@ -136,6 +139,8 @@ class Containers:
             healthcheck={"test": ["NONE"]},
         )
         self._ids[name] = made["Id"]
+        if aside:
+            self._aside.add(name)
         if files is not None:
             await self._engine.call(f"fill the container of {name}", client.put_archive, made["Id"], "/", files)
         await self._engine.make(f"start the container of {name}", client.start, made["Id"])
@@ -242,7 +247,7 @@ class Containers:
                 self._paused[name] = at
             case "unpause" if name in self._paused:
                 self.disturbances.append(f"{name} was paused for {at - self._paused.pop(name):.1f} s")
-            case "die":
+            case "die" if name not in self._aside:
                 self._do(self._note_end(name, int(facts.get("exitCode", -1))))
             case _:
                 pass
