@@ -32,6 +32,7 @@ class HostFacts:
     disturbances: Sequence[str] = ()  # what was done to the nodes from outside, such as a pause of a container
     hub: Pulse | None = None  # None: nobody took it
     stolen: float | None = None  # the share of its cores that its hypervisor gave away meanwhile; None: not counted
+    kept_awake: bool = False  # whether its cores were (see `awake`)
 
 
 def likely_cause(facts: HostFacts) -> str:

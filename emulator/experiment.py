@@ -30,8 +30,6 @@ from emulator.verdict import HostFacts, Verdict
 
 RUNTIMES = ("local", "docker", "compose", "virtual")
 """Where nodes may live: a module of `emulator.runtime` each."""
-KEPT_AWAKE = ("local", "docker")
-"""Those that keep this host's cores awake where that helps."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +162,7 @@ def _judge(
     )
     for name, comparison in predicted.items():
         built["algorithms"][name]["predicted"] = prediction.fields(comparison)
-    kept_awake = plan.awake and runtime in KEPT_AWAKE
-    built["host"] = {**built["host"], "cpu": host.cpu, "core_flops": host.core_flops, "kept_awake": kept_awake}
+    built["host"] = {**built["host"], "cpu": host.cpu, "core_flops": host.core_flops}
     files.write(recorder.folder / files.RESULT, result.to_json(built))
     combined = verdict.combine({summary.run: summary.verdict for summary in summaries})
     return Finished(recorder.folder, summaries, combined, built, plan.scale, predicted)
@@ -186,6 +183,7 @@ def host_facts(testbed: Testbed, plan: Plan, host: Host, outcome: Outcome, recor
         disturbances=outcome.disturbances,
         hub=outcome.hub,
         stolen=outcome.stolen,
+        kept_awake=outcome.kept_awake,
     )
 
 

@@ -298,6 +298,8 @@ class Containers:
 
     def _save_log(self, container: Mapping[str, Any]) -> None:
         name = container["Labels"][owner.NODE]
+        if name in self._aside:
+            return
         with contextlib.suppress(OSError, docker.errors.APIError):  # the run's own error says what is wrong
             Path(self.where(name)).write_text(self._read_log(container["Id"]), encoding="utf-8")
 

@@ -26,7 +26,9 @@ async def run(plan: Plan, logs: Path, observer: Observer, *, control_host: str |
         if value in ("quota", "kernel"):
             raise InputError(f"{key}: {value} needs nodes in containers: add --runtime docker, or leave {key} out")
     with awake(plan.awake):
-        return await _run(plan, logs, observer, control_host)
+        outcome = await _run(plan, logs, observer, control_host)
+        outcome.kept_awake = plan.awake
+        return outcome
 
 
 async def _run(plan: Plan, logs: Path, observer: Observer, control_host: str | None) -> Outcome:

@@ -47,6 +47,8 @@ class Outcome:
     """What was done to the nodes from outside, one line each."""
     stolen: float | None = None
     """The share of this host's cores that its hypervisor gave to other machines meanwhile; None: nobody counted."""
+    kept_awake: bool = False
+    """Whether this host's cores were (see `awake`)."""
 
 
 class Homes(Protocol):

@@ -11,9 +11,9 @@ from docker.errors import APIError
 from emulator.errors import EdgebedError
 from emulator.runtime.containers import Containers
 from emulator.runtime.engine import Engine
-from tests.docker.testbed import Run
+from tests.docker.testbed import WAITING, Run
 from tests.integration.bus_world import on_loop
-from tests.integration.running import PING_PONG, edgebed, read_result, write_experiment
+from tests.integration.running import PING_PONG, edgebed, read_result, sleepy_host, write_experiment
 from tests.tolerance import assert_close
 
 
@@ -99,6 +99,30 @@ def test_containers_measure_what_processes_do(docker_engine: docker.DockerClient
     assert Run(docker_engine, experiment, "--out", "docker").finish().status in (0, 3)
     local, inside = (read_result(here / name)["algorithms"]["tiny"]["round_latency_s"] for name in ("local", "docker"))
     assert_close(inside["median"], local["median"], relative=0.10, what="seconds of a round")
+
+
+@pytest.mark.alone
+def test_cores_are_kept_awake_by_a_container_that_makes_way(
+    docker_engine: docker.DockerClient, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "cache").mkdir()
+    for key, value in sleepy_host(here / "cache").items():
+        monkeypatch.setenv(key, value)
+    experiment = write_experiment(here, WAITING)
+    run = Run(docker_engine, experiment)
+    keeper = run.wait_until_started()["keep-awake"]
+    assert keeper.status == "running"
+    assert keeper.attrs["HostConfig"]["CpuShares"] == 2
+    policies = {entry[1] for entry in keeper.top(ps_args="-eo pid,cls")["Processes"]}
+    assert policies == {"IDL"}
+    keeper.kill()  # nobody depends on it
+    assert run.process.poll() is None
+    run.process.terminate()
+    run.finish()
+    finished = Run(docker_engine, write_experiment(here), "--out", "out").finish()
+    assert finished.status in (0, 3), finished.err
+    assert read_result(here / "out")["host"]["kept_awake"] is True
+    assert not (here / "out/logs/keep-awake.log").exists()
 
 
 BUSY = """

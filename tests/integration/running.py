@@ -8,12 +8,14 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import yaml
+
+from emulator.host import AWAKE, fingerprint, this_host
 
 SECONDS = 60.0
 """The deadline of a run: far beyond what any here takes, however busy the machine is."""
@@ -59,6 +61,14 @@ class Finished:
         assert self.err.count("\n") == 1, f"not one line:\n{self.err}"
         assert self.err.startswith("edgebed: "), self.err
         return self.err.removeprefix("edgebed: ").rstrip("\n")
+
+
+def sleepy_host(folder: Path) -> dict[str, str]:
+    """Environment in which this host is known to take long to wake up; what is known of it is kept in `folder`."""
+    kept = {"fingerprint": fingerprint(), **asdict(this_host()), "waking": 2.0}
+    (folder / "edgebed").mkdir()
+    (folder / "edgebed" / "host.json").write_text(json.dumps(kept), encoding="utf-8")
+    return {"XDG_CACHE_HOME": str(folder), AWAKE: "yes"}
 
 
 Edgebed = Callable[..., Finished]

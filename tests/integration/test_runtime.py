@@ -18,7 +18,15 @@ import yaml
 
 from emulator.errors import InputError
 from emulator.runtime.processes import Processes
-from tests.integration.running import MARK, PING_PONG, Command, edgebed, read_result, write_experiment
+from tests.integration.running import (
+    MARK,
+    PING_PONG,
+    Command,
+    edgebed,
+    read_result,
+    sleepy_host,
+    write_experiment,
+)
 
 INTERRUPTED = "interrupted: every process it started has been stopped"
 
@@ -312,6 +320,24 @@ def test_the_tests_would_see_a_process_that_is_left() -> None:
     finally:
         left.kill()
         left.wait()
+
+
+@pytest.mark.alone
+def test_cores_that_wake_up_slowly_are_kept_awake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cache").mkdir()
+    for key, value in sleepy_host(tmp_path / "cache").items():
+        monkeypatch.setenv(key, value)
+    command = start(tmp_path)
+    keepers = [process for what, process in command.processes().items() if "emulator.awake" in what]
+    assert keepers
+    assert all(os.sched_getscheduler(process.pid) == os.SCHED_IDLE for process in keepers)
+    command.process.send_signal(signal.SIGINT)
+    assert command.finish().line == INTERRUPTED  # and none of them is left
+    edgebed("run", write_experiment(tmp_path), "--out", "whole", cwd=tmp_path)
+    assert read_result(tmp_path / "whole")["host"]["kept_awake"] is True
+    monkeypatch.setenv("EDGEBED_AWAKE", "no")
+    edgebed("run", write_experiment(tmp_path), "--out", "asleep", cwd=tmp_path)
+    assert read_result(tmp_path / "asleep")["host"]["kept_awake"] is False
 
 
 def test_messages_that_nobody_received_are_said(tmp_path: Path) -> None:

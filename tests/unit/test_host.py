@@ -47,6 +47,17 @@ def test_what_cannot_be_measured_is_not_tried_again_and_again(cache: Path, monke
     assert host.this_host() == host.this_host()
 
 
+def test_what_was_kept_before_waking_was_measured_is_measured_anew(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measures(monkeypatch, 40e9, 50e9)
+    host.this_host()
+    kept = json.loads(cache.read_text())
+    del kept["waking"]
+    cache.write_text(json.dumps(kept))
+    assert host.this_host().core_flops == 50e9
+
+
 def test_another_host_measures_anew(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measures(monkeypatch, 40e9, 50e9)
     host.this_host()
