@@ -30,12 +30,16 @@ from emulator.system import die_with_parent, single_threaded
 SIZE = 32
 """Of the matrices: they are to leave the caches to others."""
 START_SECONDS = 10.0
+WORTH = 1.05
+"""From which factor on cores are kept awake (see `waking`)."""
 COMPARISONS = 4
 RESTS = 15
 REST = 0.030
 """Seconds."""
 PRODUCTS = 300
 """Half a millisecond's."""
+_MATRIX = np.ones((SIZE, SIZE), np.float32)
+_PRODUCT = np.empty_like(_MATRIX)
 _POSSIBLE = hasattr(os, "SCHED_IDLE")
 
 
@@ -78,26 +82,31 @@ def waking() -> float | None:
     return statistics.median(woken) / statistics.median(kept)
 
 
+def worth(factor: float | None) -> bool:
+    """Whether it helps to keep cores awake on a host of that factor (see `waking`)."""
+    return factor is not None and factor >= WORTH
+
+
 def _after_rests() -> list[float]:
     """CPU seconds of the same work, each time after a rest."""
     taken = []
-    matrix = np.ones((SIZE, SIZE), np.float32)
-    product = matrix.copy()
     for _ in range(RESTS):
         time.sleep(REST)
         before = time.thread_time()
-        for _ in range(PRODUCTS):
-            np.matmul(matrix, matrix, out=product)
+        multiply(PRODUCTS)
         taken.append(time.thread_time() - before)
     return taken
 
 
-def _spin(core: int) -> NoReturn:
-    os.sched_setaffinity(0, {core})
-    matrix = np.ones((SIZE, SIZE), np.float32)
-    product = matrix.copy()
+def _spin() -> NoReturn:
     while True:
-        np.matmul(matrix, matrix, out=product)
+        multiply(PRODUCTS)
+
+
+def multiply(times: int = 1) -> None:
+    """Small matrices: what keeps a core awake, its vector units included, and leaves its caches to others."""
+    for _ in range(times):
+        np.matmul(_MATRIX, _MATRIX, out=_PRODUCT)
 
 
 def main() -> NoReturn:
@@ -105,13 +114,16 @@ def main() -> NoReturn:
     die_with_parent()
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     first, *others = sorted(os.sched_getaffinity(0))
+    me = os.getpid()
     for core in others:
+        os.sched_setaffinity(0, {core})
         if os.fork() == 0:
-            die_with_parent()
-            _spin(core)
+            die_with_parent(me)
+            _spin()
+    os.sched_setaffinity(0, {first})
     sys.stdout.write("\n")
     sys.stdout.flush()
-    _spin(first)
+    _spin()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from emulator import cgroup
+from emulator import awake, cgroup
 from emulator.errors import EdgebedError
 from emulator.reference import Reference
 from emulator.system import cache_folder, single_threaded
@@ -26,8 +26,6 @@ CORE_FLOPS = "EDGEBED_CORE_FLOPS"
 AWAKE = "EDGEBED_AWAKE"
 """Environment: "no" lets this host's cores sleep in a run, whatever was measured of them."""
 MEASURE_SECONDS = 120.0
-WORTH_WAKING = 1.05
-"""From which factor on cores are kept awake."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Host:
     @property
     def awake(self) -> bool:
         """Whether its cores are to be kept awake while something is measured on them."""
-        return self.waking is not None and self.waking >= WORTH_WAKING and os.environ.get(AWAKE) != "no"
+        return awake.worth(self.waking) and os.environ.get(AWAKE) != "no"
 
 
 def this_host() -> Host:

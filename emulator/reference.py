@@ -1,8 +1,9 @@
 """The reference workload: how fast a core of this host trains, and what it costs to be interrupted, or asleep before.
 
-A CPU quota lets a computation run for a millisecond or a few and then has it wait. Meanwhile others compute, or the
-core sleeps, and what its caches held of the computation is gone. What that costs is measured by processes that take
-turns: signals stop all but one, which needs neither privileges nor a quota.
+A CPU quota lets a computation run for a millisecond or a few and then has it wait, and what its core's caches held of
+it is gone. What that costs is measured on a process of the idle policy, which only computes while another lets it have
+the core: that needs neither privileges nor a quota. (Signals would not do: to be stopped by one costs a computation
+three to five times as much as to be throttled.) The core is awake throughout, as in runs that are kept awake.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple, NoReturn
 
-from emulator.awake import waking
+from emulator.awake import multiply, waking
 from emulator.cost import interruption
 from emulator.system import die_with_parent, keep_memory
 
@@ -27,11 +28,11 @@ WARM_UP = 3
 REPEATS = 15
 TURN = 0.001
 """Seconds: the least quota of a kernel."""
-AT_IT = 4
-"""Processes that take turns."""
+REST = 0.009
+"""Seconds: with a turn, the shortest period of a quota."""
 STEPS = 3
-"""Of one computing alone, and then of each in turn, about."""
-COMPARISONS = 24
+"""At a time: undisturbed, and then interrupted, about."""
+COMPARISONS = 12
 _STEP = struct.Struct("3d")
 
 
@@ -83,27 +84,32 @@ def measure() -> Reference:
         if repeat >= WARM_UP:
             speeds.append(flops / (time.thread_time() - before))
     speed = statistics.median(speeds)
+    slower = waking()
     cost = None
-    # There may be no forks here, or none that compute.
+    # There may be no forks here, no idle policy, or none of it that computes.
     with contextlib.suppress(AttributeError, OSError, statistics.StatisticsError):
         cost = _interruption(step, STEPS * flops / speed)
-    return Reference(speed, cost if cost is not None and cost < TURN else None, waking())
+    return Reference(speed, cost if cost is not None and cost < TURN else None, slower)
 
 
 def _interruption(step: Callable[[], None], seconds: float) -> float:
-    """By many short comparisons side by side, for a host's speed changes by the second; in each, one process computes
-    alone for `seconds`."""
-    children: list[_Child] = []
-    alone, in_turn = list[_Phase](), list[_Phase]()
+    """By many short comparisons side by side, for a host's speed changes by the second; in each, a process computes for
+    `seconds` at a stretch, and then for as long in turns. This thread has the same core for itself in between."""
+    usual = os.sched_getaffinity(0)
+    undisturbed, in_turns = list[_Phase](), list[_Phase]()
+    os.sched_setaffinity(0, {max(usual)})
     try:
-        children.extend(_Child(step) for _ in range(AT_IT))
-        for _ in range(COMPARISONS):
-            alone.append(_taking_turns(children[:1], seconds))
-            in_turn.append(_taking_turns(children, AT_IT * seconds))
+        child = _Child(step)
+        try:
+            for _ in range(COMPARISONS):
+                undisturbed.append(_let_compute(seconds, 1))
+                in_turns.append(_let_compute(TURN, round(seconds / TURN)))
+        finally:
+            steps = child.end()
     finally:
-        steps = [step for child in children for step in child.end()]
-    turn = statistics.fmean(phase.turn for phase in in_turn)
-    return interruption(_mean_cpu(steps, alone), _mean_cpu(steps, in_turn), turn)
+        os.sched_setaffinity(0, usual)
+    turn = statistics.fmean(phase.turn for phase in in_turns)
+    return interruption(_mean_cpu(steps, undisturbed), _mean_cpu(steps, in_turns), turn)
 
 
 class _Phase(NamedTuple):
@@ -122,38 +128,31 @@ def _mean_cpu(steps: Sequence[Step], phases: Iterable[_Phase]) -> float:
     return statistics.fmean(statistics.fmean(found) for found in within if found)
 
 
-def _taking_turns(children: Sequence["_Child"], seconds: float) -> _Phase:
-    """Let each go on for a turn while the others are stopped, one after the other."""
-    began = now = time.monotonic()
-    turns = 0
-    while now < began + seconds:
-        for child in children:
-            child.go_on()
-            time.sleep(TURN if len(children) > 1 else seconds)
-            child.stop()
-            turns += 1
+def _let_compute(seconds: float, turns: int) -> _Phase:
+    """Leave the core to who waits for it, for so many turns of `seconds` each, and take it after each for a rest."""
+    began, left = time.monotonic(), 0.0
+    for _ in range(turns):
+        at = time.monotonic()
+        time.sleep(seconds)
         now = time.monotonic()
-    return _Phase(began, now, (now - began) / turns)
+        left += now - at
+        while time.monotonic() < now + REST:
+            multiply()
+    return _Phase(began, time.monotonic(), left / turns)
 
 
 class _Child:
-    """A process that does one step after the other, as long as it is not stopped: at first it is."""
+    """A process that does one step after the other, whenever nobody else wants this thread's core."""
 
     def __init__(self, step: Callable[[], None]) -> None:
         self._steps, out = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
             os.close(self._steps)
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
             _compute(step, out)
         os.close(out)
         os.read(self._steps, 1)
-        self.stop()
-
-    def go_on(self) -> None:
-        os.kill(self._pid, signal.SIGCONT)
-
-    def stop(self) -> None:
-        os.kill(self._pid, signal.SIGSTOP)
 
     def end(self) -> list[Step]:
         """The steps that it has done."""

@@ -81,11 +81,11 @@ def giving_way() -> Iterator[None]:
         os.setpriority(os.PRIO_PROCESS, thread, usual)
 
 
-def die_with_parent() -> None:
+def die_with_parent(parent: int | None = None) -> None:
     """End when the parent does, however that ends (Linux; elsewhere a silent controller ends the hub, and a silent
-    hub the nodes)."""
+    hub the nodes). `parent`: its number, where it may have ended before this process could ask."""
     if sys.platform == "linux":
-        parent = os.getppid()
+        parent = os.getppid() if parent is None else parent
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:

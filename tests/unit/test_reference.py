@@ -4,7 +4,7 @@ import time
 import pytest
 
 from emulator import reference
-from emulator.reference import Step, _Child, _mean_cpu, _Phase, _taking_turns
+from emulator.reference import Step, _Child, _let_compute, _mean_cpu, _Phase
 
 SPIN = 0.002
 """CPU seconds of a step."""
@@ -16,22 +16,27 @@ def spin() -> None:
         pass
 
 
-def test_processes_that_take_turns_never_compute_at_once() -> None:
-    children = [_Child(spin) for _ in range(3)]
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="this system has no idle policy")
+def test_it_computes_only_while_it_is_left_the_core() -> None:
+    usual = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(usual)})
     try:
-        phase = _taking_turns(children, 0.3)
+        child = _Child(spin)
+        phases = [_let_compute(0.2, 1), _let_compute(reference.TURN, 100)]
+        done = child.end()
     finally:
-        done = [child.end() for child in children]
-    assert all(done), "each has had turns"
-    took = sum(step.cpu for steps in done for step in steps if step.began >= phase.began)
-    assert took <= (phase.ended - phase.began) * 1.02, (took, phase)
-    assert phase.turn >= 0.001
+        os.sched_setaffinity(0, usual)
+    for phase, left in zip(phases, (0.2, 100 * phases[1].turn), strict=True):
+        took = sum(step.cpu for step in done if phase.began <= step.began and step.ended <= phase.ended)
+        assert 0 < took <= left * 1.1, (took, left)
+    assert phases[1].turn >= reference.TURN
 
 
-def test_one_that_is_stopped_does_nothing() -> None:
-    child = _Child(spin)
-    time.sleep(0.05)
-    assert len(child.end()) <= 2
+def test_whoever_measures_may_use_all_cores_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference, "COMPARISONS", 1)
+    before = os.sched_getaffinity(0)
+    assert 0 <= reference._interruption(spin, 0.05) < reference.TURN
+    assert os.sched_getaffinity(0) == before
 
 
 def test_only_whole_steps_count_and_each_phase_the_same() -> None:
@@ -39,7 +44,9 @@ def test_only_whole_steps_count_and_each_phase_the_same() -> None:
     assert _mean_cpu(steps, [_Phase(0.0, 3.0, 0.1), _Phase(4.0, 7.0, 0.1), _Phase(8.0, 9.0, 0.1)]) == 5.5
 
 
-def test_where_processes_cannot_take_turns_the_speed_is_measured_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_process_can_be_interrupted_the_speed_is_measured_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(reference, "training_step", lambda: (spin, 1e6))
     monkeypatch.delattr(os, "fork")
     found = reference.measure()
