@@ -8,8 +8,8 @@ So a process for each core computes whenever nobody else wants to. Linux's idle 
 once, but only for processes of its own session and control group, and takes no privileges. It multiplies matrices: an
 empty loop would leave the vector units asleep.
 
-Whether that helps is measured once for a host (see `waking`). It does not where two threads share a core: a busy one
-takes from the other more than it is to have.
+Whether that helps is measured once for a host (see `waking`): where two threads share a core, say, a busy one takes
+from the other.
 """
 
 import contextlib
@@ -44,10 +44,10 @@ _POSSIBLE = hasattr(os, "SCHED_IDLE")
 
 
 @contextlib.contextmanager
-def awake(wanted: bool = True) -> Iterator[None]:
-    """Keep the cores that this process may use awake meanwhile, if `wanted` and where the system can."""
+def awake(wanted: bool = True) -> Iterator[bool]:
+    """Keep the cores that this process may use awake meanwhile, if `wanted`; gives whether they are."""
     if not (wanted and _POSSIBLE):
-        yield
+        yield False
         return
     spinning = subprocess.Popen(
         [sys.executable, "-m", "emulator.awake"],
@@ -59,8 +59,8 @@ def awake(wanted: bool = True) -> Iterator[None]:
     )
     assert spinning.stdout is not None
     try:
-        select.select([spinning.stdout], [], [], START_SECONDS)
-        yield
+        said, _, _ = select.select([spinning.stdout], [], [], START_SECONDS)
+        yield bool(said and spinning.stdout.readline())
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(spinning.pid, signal.SIGKILL)

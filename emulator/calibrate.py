@@ -1,10 +1,10 @@
 """Measures what the stages of an experiment take this host: a short run of it, in processes as in any other.
 
 Nothing less will do: a stage that has its core's caches for itself takes less CPU time than between the waits of a real
-run. The devices are this host's cores as they are, so that nobody waits for the emulated ones: the
-links are slowed down by a time scale instead, or made faster where they would take the seconds. Every run of the
-experiment is carried out for a few rounds, at its own size where seconds are enough for that, and at two smaller ones;
-how long that takes is predicted first, without any calibration.
+run. The devices are this host's cores as they are, so that nobody waits for the emulated ones: the links are slowed
+down by a time scale instead, or made faster where they would take the seconds. Every run of the experiment is carried
+out for a few rounds, at its own size where seconds are enough for that, and at two smaller ones; how long that takes is
+predicted first, without any calibration.
 """
 
 import asyncio

@@ -67,7 +67,8 @@ class Containers:
         if kind is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(END_SECONDS):
-                    while len(self._ends) < len(self._ids) - len(self._aside) - 1:  # the hub does not end
+                    # The hub does not end.
+                    while len(self._ends.keys() - self._aside) < len(self._ids.keys() - self._aside) - 1:
                         await self._exits.get()
         for task in self._tasks:
             task.cancel()
@@ -247,7 +248,7 @@ class Containers:
                 self._paused[name] = at
             case "unpause" if name in self._paused:
                 self.disturbances.append(f"{name} was paused for {at - self._paused.pop(name):.1f} s")
-            case "die" if name not in self._aside:
+            case "die":
                 self._do(self._note_end(name, int(facts.get("exitCode", -1))))
             case _:
                 pass
@@ -262,7 +263,8 @@ class Containers:
                 how = "killed by the memory limit of its device"
             log = await self._engine.call("", self._read_log, id_)
         self._ends[name] = _End(how, log)
-        self._exits.put_nowait(name)
+        if name not in self._aside:
+            self._exits.put_nowait(name)
 
     async def _look_after_the_engine(self) -> None:
         """An engine that hangs closes no connection."""

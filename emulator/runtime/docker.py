@@ -92,7 +92,7 @@ async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
             on_device=nodes.set_device,
             on_link=None if nodes.links is None else nodes.links.set_link,
         )
-        outcome.kept_awake = plan.awake
+        outcome.kept_awake = plan.awake and not nodes.has_ended(KEEPER)
         outcome.notes += notes
         outcome.disturbances += nodes.disturbances
         outcome.notes += nodes.disturbances

@@ -25,9 +25,9 @@ async def run(plan: Plan, logs: Path, observer: Observer, *, control_host: str |
     for key, value in (("compute", plan.compute), ("links", plan.links)):
         if value in ("quota", "kernel"):
             raise InputError(f"{key}: {value} needs nodes in containers: add --runtime docker, or leave {key} out")
-    with awake(plan.awake):
+    with awake(plan.awake) as kept:
         outcome = await _run(plan, logs, observer, control_host)
-        outcome.kept_awake = plan.awake
+        outcome.kept_awake = kept
         return outcome
 
 

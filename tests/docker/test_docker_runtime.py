@@ -115,7 +115,7 @@ def test_cores_are_kept_awake_by_a_container_that_makes_way(
     assert keeper.attrs["HostConfig"]["CpuShares"] == 2
     policies = {entry[1] for entry in keeper.top(ps_args="-eo pid,cls")["Processes"]}
     assert policies == {"IDL"}
-    keeper.kill()  # nobody depends on it
+    keeper.kill()  # no node depends on it
     assert run.process.poll() is None
     run.process.terminate()
     run.finish()

@@ -26,7 +26,8 @@ def spinning() -> list[psutil.Process]:
 
 
 def test_each_core_has_a_process_that_makes_way_and_ends_with_it() -> None:
-    with awake():
+    with awake() as are_awake:
+        assert are_awake
         kept = spinning()
         assert sorted(core for process in kept for core in process.cpu_affinity()) == sorted(os.sched_getaffinity(0))
         assert {os.sched_getscheduler(process.pid) for process in kept} == {os.SCHED_IDLE}
@@ -37,8 +38,15 @@ def test_each_core_has_a_process_that_makes_way_and_ends_with_it() -> None:
 
 
 def test_nothing_is_started_where_it_is_not_wanted() -> None:
-    with awake(False):
+    with awake(False) as are_awake:
+        assert not are_awake
         assert not spinning()
+
+
+def test_what_cannot_be_started_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with awake() as are_awake:
+        assert not are_awake
 
 
 def test_they_end_when_whoever_started_them_is_killed() -> None:
