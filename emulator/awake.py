@@ -1,21 +1,23 @@
 """Keeps this host's cores awake while something is measured on them.
 
-A core without work goes to sleep, and its processor slows down. Work that wakes it up again takes up to twice the CPU
-time, until a few milliseconds later it is at its full speed. An emulated client computes for a millisecond between two
-waits: how long that takes would depend on how long the core has slept before, and so on everything else that goes on.
+A core without work goes to sleep, and its processor slows down. Work that wakes it up again takes half as much CPU time
+more, or nearly twice as much, until a few milliseconds later it is at its full speed. An emulated client computes for a
+millisecond between two waits: how long that takes would depend on how long the core has slept before, and so on
+everything else that goes on.
 
 So a process for each core computes whenever nobody else wants to. Linux's idle policy (SCHED_IDLE) has it make way at
 once, but only for processes of its own session and control group, and takes no privileges. It multiplies matrices: an
 empty loop would leave the vector units asleep.
 
 Whether that helps is measured once for a host (see `waking`): where two threads share a core, say, a busy one takes
-from the other.
+from the other. In a container with a CPU quota it never does: whoever spins there uses the quota up.
 """
 
 import contextlib
 import os
 import select
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -25,11 +27,14 @@ from typing import NoReturn
 
 import numpy as np
 
+from emulator import cgroup
 from emulator.system import die_with_parent, single_threaded
 
 SIZE = 32
 """Of the matrices: they are to leave the caches to others."""
 START_SECONDS = 10.0
+LOOK_SECONDS = 3.0
+"""Between two looks whether what cores are kept awake for is still there."""
 WORTH = 1.05
 """From which factor on cores are kept awake (see `waking`)."""
 COMPARISONS = 4
@@ -46,17 +51,21 @@ _POSSIBLE = hasattr(os, "SCHED_IDLE")
 @contextlib.contextmanager
 def awake(wanted: bool = True) -> Iterator[bool]:
     """Keep the cores that this process may use awake meanwhile, if `wanted`; gives whether they are."""
-    if not (wanted and _POSSIBLE):
+    if not (wanted and possible()):
         yield False
         return
-    spinning = subprocess.Popen(
-        [sys.executable, "-m", "emulator.awake"],
-        env={**os.environ, **single_threaded()},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        process_group=0,
-    )
+    try:
+        spinning = subprocess.Popen(
+            [sys.executable, "-m", "emulator.awake"],
+            env={**os.environ, **single_threaded()},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        )
+    except OSError:
+        yield False
+        return
     assert spinning.stdout is not None
     try:
         said, _, _ = select.select([spinning.stdout], [], [], START_SECONDS)
@@ -72,14 +81,19 @@ def waking() -> float | None:
 
     Some seconds.
     """
-    if not _POSSIBLE:
-        return None
     woken, kept = list[float](), list[float]()
     for _ in range(COMPARISONS):
-        woken += _after_rests()
-        with awake():
+        with awake() as are_awake:
+            if not are_awake:
+                return None
             kept += _after_rests()
+        woken += _after_rests()
     return statistics.median(woken) / statistics.median(kept)
+
+
+def possible() -> bool:
+    """Whether this system has what it takes, and this process may use its cores as it likes."""
+    return _POSSIBLE and cgroup.bandwidth() is None
 
 
 def worth(factor: float | None) -> bool:
@@ -109,21 +123,42 @@ def multiply(times: int = 1) -> None:
         np.matmul(_MATRIX, _MATRIX, out=_PRODUCT)
 
 
-def main() -> NoReturn:
-    """Keeps all cores awake until it is killed, a process for each; says so by an empty line."""
+def main() -> None:
+    """Keeps all cores awake, a process for each, and says so by an empty line.
+
+    Until it is killed; or, given a host and a port, until nobody listens there any more.
+    """
     die_with_parent()
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    first, *others = sorted(os.sched_getaffinity(0))
     me = os.getpid()
-    for core in others:
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    usual = os.sched_getaffinity(0)
+    for core in usual:
         os.sched_setaffinity(0, {core})
         if os.fork() == 0:
             die_with_parent(me)
             _spin()
-    os.sched_setaffinity(0, {first})
+    os.sched_setaffinity(0, usual)
     sys.stdout.write("\n")
     sys.stdout.flush()
-    _spin()
+    if sys.argv[1:]:
+        host, port = sys.argv[1:]
+        _wait_for_the_end_of(host, int(port))
+    else:
+        signal.pause()
+
+
+def _wait_for_the_end_of(host: str, port: int) -> None:
+    """Return when nobody listens at that address who has before, or nobody has begun to in time."""
+    deadline = time.monotonic() + 4 * START_SECONDS
+    seen = False
+    while True:
+        time.sleep(LOOK_SECONDS)
+        try:
+            socket.create_connection((host, port), LOOK_SECONDS).close()
+            seen = True
+        except OSError:
+            if seen or time.monotonic() > deadline:
+                return
 
 
 if __name__ == "__main__":

@@ -83,6 +83,7 @@ def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
         schema=SCHEMA,
         fingerprint=fingerprint(),
         made=time.strftime("%Y-%m-%d %H:%M"),
+        awake=plan.awake,
         subject=subject(plan),
         cost=CostModel(
             core_flops=host.core_flops, bandwidth=bandwidth, stages=tuple(stages), interruption=host.interruption

@@ -39,6 +39,8 @@ class Calibration(BaseModel):
     schema_: int = Field(alias="schema")
     fingerprint: str
     made: str
+    awake: bool
+    """Whether this host's cores were kept awake."""
     subject: str
     cost: CostModel
     overheads: Overheads

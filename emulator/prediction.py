@@ -71,7 +71,7 @@ def cost_model(
         return None
     say(f"calibrating this host for {of}: about a minute, once")
     made = calibrate_experiment(experiment, host)
-    if known is not None and known.cost.core_flops == made.cost.core_flops:
+    if known is not None and (known.cost.core_flops, known.awake) == (made.cost.core_flops, made.awake):
         others = tuple(stage for stage in known.cost.stages if stage.run not in made.runs)
         cost = made.cost.model_copy(update={"stages": made.cost.stages + others})
         made = made.model_copy(update={"cost": cost})
@@ -107,6 +107,8 @@ def _lacks(kept: Calibration, experiment: Experiment, plan: Plan, host: Host) ->
     missing = sorted({run.name for run in plan.runs} - kept.runs) or kept.lacks(computed(plan, host))
     if experiment.compute == "quota" and kept.cost.interruption is None and host.interruption is not None:
         missing.append("what a CPU quota's interruptions cost")
+    if kept.awake != host.awake:
+        missing.append(f"cores that {'are kept awake' if host.awake else 'sleep'} between computations")
     return missing
 
 

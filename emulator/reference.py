@@ -1,9 +1,10 @@
 """The reference workload: how fast a core of this host trains, and what it costs to be interrupted, or asleep before.
 
 A CPU quota lets a computation run for a millisecond or a few and then has it wait, and what its core's caches held of
-it is gone. What that costs is measured on a process of the idle policy, which only computes while another lets it have
-the core: that needs neither privileges nor a quota. (Signals would not do: to be stopped by one costs a computation
-three to five times as much as to be throttled.) The core is awake throughout, as in runs that are kept awake.
+it may be gone. What that costs is measured on a process of the idle policy, which only computes while another lets it
+have the core: that needs neither privileges nor a quota. (Signals would not do: to be stopped by one took several times
+what being throttled did.) The other keeps the core awake, and little else: to one that trains more of the caches would
+be lost.
 """
 
 import contextlib
@@ -33,6 +34,8 @@ REST = 0.009
 STEPS = 3
 """At a time: undisturbed, and then interrupted, about."""
 COMPARISONS = 12
+LEAST_COMPARISONS, LONG = 3, 30.0
+"""How many there are at least, however long (seconds) they take."""
 _STEP = struct.Struct("3d")
 
 
@@ -101,7 +104,10 @@ def _interruption(step: Callable[[], None], seconds: float) -> float:
     try:
         child = _Child(step)
         try:
-            for _ in range(COMPARISONS):
+            began = time.monotonic()
+            for number in range(COMPARISONS):
+                if number >= LEAST_COMPARISONS and time.monotonic() > began + LONG:
+                    break
                 undisturbed.append(_let_compute(seconds, 1))
                 in_turns.append(_let_compute(TURN, round(seconds / TURN)))
         finally:
@@ -142,17 +148,23 @@ def _let_compute(seconds: float, turns: int) -> _Phase:
 
 
 class _Child:
-    """A process that does one step after the other, whenever nobody else wants this thread's core."""
+    """A process that does one step after the other, whenever nobody else wants this thread's core. `OSError` where it
+    cannot be one that makes way."""
 
     def __init__(self, step: Callable[[], None]) -> None:
         self._steps, out = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
-            os.close(self._steps)
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-            _compute(step, out)
+            try:
+                os.close(self._steps)
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+                _compute(step, out)
+            finally:
+                os._exit(1)
         os.close(out)
-        os.read(self._steps, 1)
+        if not os.read(self._steps, 1):
+            self.end()
+            raise OSError("no process can be made to make way")
 
     def end(self) -> list[Step]:
         """The steps that it has done."""

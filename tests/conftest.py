@@ -14,9 +14,16 @@ settings.register_profile("quick", patient, max_examples=60)
 settings.register_profile("thorough", patient, max_examples=1000)  # pytest --hypothesis-profile=thorough
 settings.load_profile("quick")
 
-if os.environ.get("PYTEST_XDIST_WORKER"):
-    # What keeps cores awake makes way within its own session, and each run that a test starts has one.
-    os.environ["EDGEBED_AWAKE"] = "no"
+# What keeps cores awake makes way within its own session, and each run that a test starts has one.
+os.environ["EDGEBED_AWAKE"] = "no"
+
+
+@pytest.fixture(autouse=True)
+def _as_for_users(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests that run alone may keep cores awake."""
+    if request.node.get_closest_marker("alone") is not None:
+        monkeypatch.delenv("EDGEBED_AWAKE")
+
 
 ONE_AT_A_TIME = ("docker", "browser")
 """Folders whose tests share an engine, or a browser."""

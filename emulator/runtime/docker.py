@@ -50,7 +50,8 @@ PROBE_SECONDS = 120
 LISTEN_SECONDS = 0.1
 """Between two looks whether the hub listens."""
 LEAST_SHARES = 2
-"""The engine's least weight of a container; others have 1024."""
+"""The engine's least weight of a container; others have 1024, or with control groups of version 2 a hundred times as
+much."""
 LEAST_MEMORY = 6 * 2**20
 """Bytes: the engine makes no container with less."""
 
@@ -183,10 +184,11 @@ class _Nodes(Containers):
         return await self.addresses(HUB, HUB_PORT)
 
     async def keep_awake(self) -> None:
-        """Keep the cores awake (see `awake`), by a container that makes way for all others."""
+        """Keep the cores awake (see `awake`), by a container that weighs next to nothing beside others, and ends when
+        the hub does: this command may be killed."""
         await self.start(
             KEEPER,
-            ["python", "-m", "emulator.awake"],
+            ["python", "-m", "emulator.awake", HUB, str(HUB_PORT)],
             single_threaded(),
             aside=True,
             cpu_shares=LEAST_SHARES,

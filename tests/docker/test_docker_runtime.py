@@ -1,6 +1,7 @@
 """A testbed in containers: what a run leaves, what its containers may do, and that it measures what processes do."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import docker
 import pytest
 from docker.errors import APIError
 
+from emulator.awake import LOOK_SECONDS
 from emulator.errors import EdgebedError
 from emulator.runtime.containers import Containers
 from emulator.runtime.engine import Engine
-from tests.docker.testbed import WAITING, Run
+from tests.docker.testbed import WAITING, Run, kill_command
 from tests.integration.bus_world import on_loop
 from tests.integration.running import PING_PONG, edgebed, read_result, sleepy_host, write_experiment
 from tests.tolerance import assert_close
@@ -113,16 +115,38 @@ def test_cores_are_kept_awake_by_a_container_that_makes_way(
     keeper = run.wait_until_started()["keep-awake"]
     assert keeper.status == "running"
     assert keeper.attrs["HostConfig"]["CpuShares"] == 2
-    policies = {entry[1] for entry in keeper.top(ps_args="-eo pid,cls")["Processes"]}
-    assert policies == {"IDL"}
-    keeper.kill()  # no node depends on it
-    assert run.process.poll() is None
+    run.wait_for(lambda: _policies(keeper) == {"IDL"}, "that it makes way")
+    keeper.kill()
+    keeper.wait()
+    time.sleep(2)
+    assert run.process.poll() is None, "no node depends on it"
     run.process.terminate()
     run.finish()
     finished = Run(docker_engine, write_experiment(here), "--out", "out").finish()
     assert finished.status in (0, 3), finished.err
     assert read_result(here / "out")["host"]["kept_awake"] is True
     assert not (here / "out/logs/keep-awake.log").exists()
+
+
+@pytest.mark.alone
+def test_what_keeps_cores_awake_ends_even_if_the_command_is_killed(
+    docker_engine: docker.DockerClient, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "cache").mkdir()
+    for key, value in sleepy_host(here / "cache").items():
+        monkeypatch.setenv(key, value)
+    run = Run(docker_engine, write_experiment(here, WAITING, deadlines={"silence": "1 s"}))
+    keeper = run.wait_until_started()["keep-awake"]
+    time.sleep(2 * LOOK_SECONDS)  # it has seen the hub
+    kill_command(run)
+    run.finish(killed=True)
+    assert keeper.wait(timeout=60)["StatusCode"] == 0
+    assert Run(docker_engine, write_experiment(here, module="next")).finish().status in (0, 3)
+    assert not run.containers(), "the next run removes what is left"
+
+
+def _policies(container: Any) -> set[str]:
+    return {entry[1] for entry in container.top(ps_args="-eo pid,cls")["Processes"]}
 
 
 BUSY = """

@@ -101,9 +101,9 @@ class Command:
         found = {}
         for process in psutil.process_iter():
             try:
+                command = process.cmdline()  # first: one that is just being started has its parent's environment
                 environment = process.environ()
                 if environment.get(MARK) == self._mark and process.status() != psutil.STATUS_ZOMBIE:
-                    command = process.cmdline()
                     if "emulator.bus.hub" in command:
                         found["hub"] = process
                     elif "emulator.runtime.process" in command:

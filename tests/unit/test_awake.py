@@ -1,6 +1,7 @@
 """Cores that are kept awake: by processes that make way for all others, and are gone afterwards."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 from emulator import awake as awakening
 from emulator import host
 from emulator.awake import awake, waking
+from emulator.cgroup import Bandwidth
 from emulator.host import Host
 from tests.tolerance import assert_close
 
@@ -29,7 +31,9 @@ def test_each_core_has_a_process_that_makes_way_and_ends_with_it() -> None:
     with awake() as are_awake:
         assert are_awake
         kept = spinning()
-        assert sorted(core for process in kept for core in process.cpu_affinity()) == sorted(os.sched_getaffinity(0))
+        pinned = [process.cpu_affinity() for process in kept]
+        for core in os.sched_getaffinity(0):
+            assert [core] in pinned
         assert {os.sched_getscheduler(process.pid) for process in kept} == {os.SCHED_IDLE}
         sessions = {os.getsid(process.pid) for process in kept}
         assert sessions == {os.getsid(0)}, "the kernel may weigh sessions against each other"
@@ -62,6 +66,28 @@ def test_they_end_when_whoever_started_them_is_killed() -> None:
     starter.communicate()
     _, alive = psutil.wait_procs(kept, timeout=5)
     assert not alive
+
+
+def test_they_end_when_nobody_listens_any_more_where_they_look() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        keeper = psutil.Popen([sys.executable, "-m", "emulator.awake", "127.0.0.1", str(port)])
+        server.settimeout(30)
+        server.accept()[0].close()  # it has seen that somebody is there
+        kept = keeper.children()
+        assert kept
+        assert keeper.is_running()
+    assert keeper.wait(30) == 0
+    _, alive = psutil.wait_procs(kept, timeout=5)
+    assert not alive
+
+
+def test_a_quota_is_not_used_up_by_spinning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(awakening.cgroup, "bandwidth", lambda: Bandwidth(0.2, 0.1))
+    assert waking() is None
+    with awake() as are_awake:
+        assert not are_awake
+        assert not spinning()
 
 
 @pytest.mark.alone

@@ -25,6 +25,7 @@ def made(fingerprint: str | None = None, of: str = "a model", cost: CostModel = 
         schema=1,
         fingerprint=fingerprint or calibration.fingerprint(),
         made="2026-01-01 00:00",
+        awake=False,
         subject=of,
         cost=cost,
         overheads=Overheads(timer=0.001, delivery=0.002),
@@ -191,6 +192,19 @@ def test_a_calibration_that_does_not_know_interruptions_is_none_under_a_quota(
     whole = cost.model_copy(update={"interruption": 1e-4})
     write(default_path(of), made(of=of, cost=whole))
     assert cost_model(throttled, host, make=False) == whole
+
+
+def test_a_calibration_of_cores_that_slept_is_none_of_those_that_are_kept_awake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EDGEBED_AWAKE", raising=False)
+    experiment, _ = load_experiment("demo", {"algorithms": ["psl"]})
+    sleepy, cost, path = Host("a processor", 2, 2**30, 1e10), knowing(*SPLIT), tmp_path / "mine.json"
+    write(path, made(of=subject(calibration_plan(experiment, sleepy)), cost=cost))
+    named = experiment.model_copy(update={"calibration": str(path)})
+    assert cost_model(named, sleepy) == cost
+    with pytest.raises(InputError, match=r"mine.json: has nothing of cores that are kept awake between computations"):
+        cost_model(named, Host("a processor", 2, 2**30, 1e10, waking=1.5))
 
 
 def test_what_interruptions_cost_is_not_asked_for_where_it_cannot_be_measured(

@@ -1,6 +1,7 @@
 import os
 import time
 
+import psutil
 import pytest
 
 from emulator import reference
@@ -16,7 +17,11 @@ def spin() -> None:
         pass
 
 
-@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="this system has no idle policy")
+LINUX = pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="this system has no idle policy")
+
+
+@LINUX
+@pytest.mark.alone
 def test_it_computes_only_while_it_is_left_the_core() -> None:
     usual = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(usual)})
@@ -32,6 +37,8 @@ def test_it_computes_only_while_it_is_left_the_core() -> None:
     assert phases[1].turn >= reference.TURN
 
 
+@LINUX
+@pytest.mark.alone
 def test_whoever_measures_may_use_all_cores_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference, "COMPARISONS", 1)
     before = os.sched_getaffinity(0)
@@ -49,6 +56,19 @@ def test_where_no_process_can_be_interrupted_the_speed_is_measured_all_the_same(
 ) -> None:
     monkeypatch.setattr(reference, "training_step", lambda: (spin, 1e6))
     monkeypatch.delattr(os, "fork")
+    monkeypatch.setattr(reference, "waking", lambda: None)
     found = reference.measure()
     assert found.core_flops <= 1e6 / SPIN
     assert found.interruption is None
+
+
+@LINUX
+def test_a_process_that_may_not_make_way_is_an_error_and_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    before = set(psutil.Process().children())
+    monkeypatch.setattr(os, "sched_setscheduler", refused)
+    with pytest.raises(OSError, match="make way"):
+        _Child(spin)
+    assert set(psutil.Process().children()) == before

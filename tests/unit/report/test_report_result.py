@@ -32,6 +32,7 @@ def test_the_result_keeps_to_the_contract() -> None:
         "clock_worst": "",
         "hub": None,
         "stolen": None,
+        "kept_awake": False,
     }
     assert built["verdict"]["valid"] is True
     assert built["verdict"]["checks"][0] == {
