@@ -135,11 +135,13 @@ def test_what_keeps_cores_awake_ends_even_if_the_command_is_killed(
     (here / "cache").mkdir()
     for key, value in sleepy_host(here / "cache").items():
         monkeypatch.setenv(key, value)
-    run = Run(docker_engine, write_experiment(here, WAITING, deadlines={"silence": "1 s"}))
-    keeper = run.wait_until_started()["keep-awake"]
+    run = Run(docker_engine, write_experiment(here, WAITING))
+    containers = run.wait_until_started()
+    keeper = containers["keep-awake"]
     time.sleep(2 * LOOK_SECONDS)  # it has seen the hub
     kill_command(run)
     run.finish(killed=True)
+    containers["hub"].kill()  # as it ends by itself, but later
     assert keeper.wait(timeout=60)["StatusCode"] == 0
     assert Run(docker_engine, write_experiment(here, module="next")).finish().status in (0, 3)
     assert not run.containers(), "the next run removes what is left"
