@@ -80,7 +80,8 @@ def test_a_client_that_is_never_in_time_is_left_out_as_predicted(tmp_path: Path)
 
 
 def test_a_paused_process_is_late_and_comes_back(tmp_path: Path) -> None:
-    path = write(tmp_path, ["psl"], 60, {"deadline": "500 ms"})
+    rounds = 150  # some seconds: on a busy machine what has happened may be in the file as much later
+    path = write(tmp_path, ["psl"], rounds, {"deadline": "500 ms"})
     command = Command("run", path, "--out", tmp_path / "paused", cwd=tmp_path)
     timeline = tmp_path / "paused" / "timeline.jsonl"
 
@@ -97,8 +98,8 @@ def test_a_paused_process_is_late_and_comes_back(tmp_path: Path) -> None:
     done = command.finish()
     assert done.status in (0, 3), done.err
     (counts,) = lost(tmp_path / "paused").values()
-    assert len(counts) == 60
-    assert 1 <= sum(counts) < 50
+    assert len(counts) == rounds
+    assert 1 <= sum(counts) < rounds - 10
     assert counts[-1] == 0  # back long since
 
 
