@@ -14,17 +14,6 @@ settings.register_profile("quick", patient, max_examples=60)
 settings.register_profile("thorough", patient, max_examples=1000)  # pytest --hypothesis-profile=thorough
 settings.load_profile("quick")
 
-# What keeps cores awake makes way within its own session, and each run that a test starts has one.
-os.environ["EDGEBED_AWAKE"] = "no"
-
-
-@pytest.fixture(autouse=True)
-def _as_for_users(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests that run alone may keep cores awake."""
-    if request.node.get_closest_marker("alone") is not None:
-        monkeypatch.delenv("EDGEBED_AWAKE")
-
-
 ONE_AT_A_TIME = ("docker", "browser")
 """Folders whose tests share an engine, or a browser."""
 
@@ -38,6 +27,16 @@ class Together(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = PurePosixPath(nodeid.partition("::")[0])
         return next((part for part in file.parts if part in ONE_AT_A_TIME), str(file))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Only tests that run alone, and their fixtures, may keep cores awake: what does makes way within its own session,
+    and each run that a test starts has one."""
+    if item.get_closest_marker("alone") is None:
+        os.environ["EDGEBED_AWAKE"] = "no"
+    else:
+        os.environ.pop("EDGEBED_AWAKE", None)
 
 
 @pytest.hookimpl(optionalhook=True)
