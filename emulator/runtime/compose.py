@@ -19,7 +19,7 @@ from emulator.runtime.watch import Observer, Outcome
 
 SLEEPY = (
     "this host's cores sleep between computations, and take longer for the first milliseconds after that: nobody keeps "
-    "them awake under Compose, --runtime docker does"
+    "them awake under Compose"
 )
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # the interfaces of a container: its own network, and what Compose publishes
 

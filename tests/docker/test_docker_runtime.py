@@ -110,7 +110,7 @@ def test_cores_are_kept_awake_by_a_container_that_makes_way(
     (here / "cache").mkdir()
     for key, value in sleepy_host(here / "cache").items():
         monkeypatch.setenv(key, value)
-    experiment = write_experiment(here, WAITING)
+    experiment = write_experiment(here, WAITING, compute="quota", device=BOARD)
     run = Run(docker_engine, experiment)
     keeper = run.wait_until_started()["keep-awake"]
     assert keeper.status == "running"
@@ -122,10 +122,12 @@ def test_cores_are_kept_awake_by_a_container_that_makes_way(
     assert run.process.poll() is None, "no node depends on it"
     run.process.terminate()
     run.finish()
-    finished = Run(docker_engine, write_experiment(here), "--out", "out").finish()
+    finished = Run(docker_engine, write_experiment(here, compute="quota", device=BOARD), "--out", "out").finish()
     assert finished.status in (0, 3), finished.err
     assert read_result(here / "out")["host"]["kept_awake"] is True
     assert not (here / "out/logs/keep-awake.log").exists()
+    assert Run(docker_engine, write_experiment(here), "--out", "held").finish().status in (0, 3)
+    assert read_result(here / "held")["host"]["kept_awake"] is False, "it would be in the way"
 
 
 @pytest.mark.alone
@@ -135,7 +137,7 @@ def test_what_keeps_cores_awake_ends_even_if_the_command_is_killed(
     (here / "cache").mkdir()
     for key, value in sleepy_host(here / "cache").items():
         monkeypatch.setenv(key, value)
-    run = Run(docker_engine, write_experiment(here, WAITING))
+    run = Run(docker_engine, write_experiment(here, WAITING, compute="quota", device=BOARD))
     containers = run.wait_until_started()
     keeper = containers["keep-awake"]
     time.sleep(2 * LOOK_SECONDS)  # it has seen the hub
@@ -145,6 +147,9 @@ def test_what_keeps_cores_awake_ends_even_if_the_command_is_killed(
     assert keeper.wait(timeout=60)["StatusCode"] == 0
     assert Run(docker_engine, write_experiment(here, module="next")).finish().status in (0, 3)
     assert not run.containers(), "the next run removes what is left"
+
+
+BOARD = {"name": "a-board", "training": "8 GFLOP/s", "memory": "1 GiB", "source": "a test"}
 
 
 def _policies(container: Any) -> set[str]:
