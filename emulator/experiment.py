@@ -30,6 +30,10 @@ from emulator.verdict import HostFacts, Verdict
 
 RUNTIMES = ("local", "docker", "compose", "virtual")
 """Where nodes may live: a module of `emulator.runtime` each."""
+SLEEPY = (
+    "this host's cores slept between computations, and took longer for the first milliseconds after that: here nobody "
+    "keeps them awake"
+)
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def run(
     virtual = runtime == "virtual"
     if not (virtual or experiment.training):
         raise InputError("training: false measures nothing: add --runtime virtual, or leave training out")
-    plan = make_plan(experiment, host.core_flops, host.cores, virtual=virtual, awake=host.awake)
+    plan = make_plan(experiment, host.core_flops, host.cores, virtual=virtual, awake=host.awake and not virtual)
     # Where the nodes are not this process's to start, neither are those of a calibration.
     cost = cost_model(experiment, host, insist=virtual, make=runtime != "compose", say=progress.say)
     if virtual:
@@ -132,6 +136,8 @@ def carry_out(plan: Plan, runtime: str, folder: Path, progress: Progress) -> tup
             with asyncio.Runner(loop_factory=getattr(runner, "new_event_loop", None)) as loop:
                 outcome: Outcome = loop.run(runner.run(plan, folder / "logs", recorder))
             outcome.stolen = CoreTimes.now().stolen_since(before)
+            if plan.awake and not outcome.kept_awake:
+                outcome.notes.append(SLEEPY)
             return recorder, outcome
         except BaseException:
             recorder.keep()

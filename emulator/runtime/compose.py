@@ -17,10 +17,6 @@ from emulator.runtime.local import start_hub
 from emulator.runtime.processes import Processes
 from emulator.runtime.watch import Observer, Outcome
 
-SLEEPY = (
-    "this host's cores sleep between computations, and take longer for the first milliseconds after that: nobody keeps "
-    "them awake under Compose"
-)
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # the interfaces of a container: its own network, and what Compose publishes
 
 
@@ -48,7 +44,7 @@ async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
         homes = _Containers(processes)
         life = asyncio.create_task(show_life(homes))
         try:
-            outcome = await follow(
+            return await follow(
                 plan,
                 homes,
                 observer,
@@ -59,9 +55,6 @@ async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
                 folder=logs.parent,
                 control_host=EVERYWHERE,
             )
-            if plan.awake:
-                outcome.notes.append(SLEEPY)
-            return outcome
         finally:
             life.cancel()
 

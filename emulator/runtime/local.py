@@ -28,8 +28,6 @@ async def run(plan: Plan, logs: Path, observer: Observer, *, control_host: str |
     with awake(plan.awake) as kept:
         outcome = await _run(plan, logs, observer, control_host)
         outcome.kept_awake = kept
-        if plan.awake and not kept:
-            outcome.notes.append("this host's cores could not be kept awake between computations")
         return outcome
 
 

@@ -81,7 +81,7 @@ def test_up_testbed_runs_the_demo_and_leaves_its_results_to_the_folders_owner(
     assert result["host"]["hub_priority"] is None  # raised, though not root's
     assert all(path.stat().st_uid == owner for path in [runs / "demo-1", *(runs / "demo-1").rglob("*")])
     said = re.findall(r"^testbed-1 +\| (.*)$", output, re.MULTILINE)
-    told = [line for line in said if not re.match(r"\w+: round \d+/\d+", line)]  # what is no progress
+    told = [line for line in said if not re.match(r"note: |\w+: round \d+/\d+", line)]  # no progress, no notes
     assert told[0].split()[:3] == ["run", "accuracy", "round"], output
     assert "results: runs/demo-1" in said[-2:], output  # notes may follow it
     assert not re.findall(r"^(client|server).* \| ", output, re.MULTILINE)

@@ -11,6 +11,7 @@ from docker.errors import APIError
 
 from emulator.awake import LOOK_SECONDS
 from emulator.errors import EdgebedError
+from emulator.experiment import SLEEPY
 from emulator.runtime.containers import Containers
 from emulator.runtime.engine import Engine
 from tests.docker.testbed import WAITING, Run, kill_command
@@ -127,7 +128,9 @@ def test_cores_are_kept_awake_by_a_container_that_makes_way(
     assert read_result(here / "out")["host"]["kept_awake"] is True
     assert not (here / "out/logs/keep-awake.log").exists()
     assert Run(docker_engine, write_experiment(here), "--out", "held").finish().status in (0, 3)
-    assert read_result(here / "held")["host"]["kept_awake"] is False, "it would be in the way"
+    held = read_result(here / "held")["host"]
+    assert held["kept_awake"] is False, "it would be in the way"
+    assert SLEEPY in held["notes"]
 
 
 @pytest.mark.alone
