@@ -10,14 +10,15 @@ once, but only for processes of its own session and control group, and takes no 
 empty loop would leave the vector units asleep.
 
 Whether that helps is measured once for a host (see `waking`): where two threads share a core, say, a busy one takes
-from the other. In a container with a CPU quota it never does: whoever spins there uses the quota up.
+from the other. In a container with a CPU quota it never does: whoever spins there uses the quota up. Nor beside nodes
+in containers of their own, to which it would make way by weight alone: messages that come all at once were late by it,
+and devices under quotas short of their shares.
 """
 
 import contextlib
 import os
 import select
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -33,8 +34,6 @@ from emulator.system import die_with_parent, single_threaded
 SIZE = 32
 """Of the matrices: they are to leave the caches to others."""
 START_SECONDS = 10.0
-LOOK_SECONDS = 3.0
-"""Between two looks whether what cores are kept awake for is still there."""
 WORTH = 1.05
 """From which factor on cores are kept awake (see `waking`)."""
 COMPARISONS = 4
@@ -124,10 +123,7 @@ def multiply(times: int = 1) -> None:
 
 
 def main() -> None:
-    """Keeps all cores awake, a process for each, and says so by an empty line.
-
-    Until it is killed; or, given a host and a port, until nobody listens there any more.
-    """
+    """Keeps all cores awake, a process for each, until it is killed, and says so by an empty line."""
     die_with_parent()
     me = os.getpid()
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
@@ -140,25 +136,7 @@ def main() -> None:
     os.sched_setaffinity(0, usual)
     sys.stdout.write("\n")
     sys.stdout.flush()
-    if sys.argv[1:]:
-        host, port = sys.argv[1:]
-        _wait_for_the_end_of(host, int(port))
-    else:
-        signal.pause()
-
-
-def _wait_for_the_end_of(host: str, port: int) -> None:
-    """Return when nobody listens at that address who has before, or nobody has begun to in time."""
-    deadline = time.monotonic() + 4 * START_SECONDS
-    seen = False
-    while True:
-        time.sleep(LOOK_SECONDS)
-        try:
-            socket.create_connection((host, port), LOOK_SECONDS).close()
-            seen = True
-        except OSError:
-            if seen or time.monotonic() > deadline:
-                return
+    signal.pause()
 
 
 if __name__ == "__main__":

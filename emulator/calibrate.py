@@ -85,9 +85,7 @@ def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
         made=time.strftime("%Y-%m-%d %H:%M"),
         awake=plan.awake,
         subject=subject(plan),
-        cost=CostModel(
-            core_flops=host.core_flops, bandwidth=bandwidth, stages=tuple(stages), interruption=host.interruption
-        ),
+        cost=CostModel(core_flops=host.core_flops, bandwidth=bandwidth, stages=tuple(stages)),
         overheads=_overheads(spans, plan.scale),
     )
 

@@ -39,8 +39,6 @@ class Host:
     """Bytes."""
     core_flops: float
     """FLOP/s of one core in single-precision training."""
-    interruption: float | None = None
-    """CPU seconds that a computation takes more for each time it is interrupted; None: not measured."""
     waking: float | None = None
     """By which factor work takes longer that wakes a core up; None: not measured."""
 
@@ -56,7 +54,7 @@ def this_host() -> Host:
     path, mark = cache_file(), fingerprint()
     known = _kept(path, mark)
     if given := os.environ.get(CORE_FLOPS):
-        known = replace(known or Reference(0.0, None), core_flops=float(given))
+        known = replace(known or Reference(0.0), core_flops=float(given))
     if known is not None:
         return Host(cpu, cores, memory, **asdict(known))
     host = Host(cpu, cores, memory, **asdict(_measured()))
@@ -73,10 +71,10 @@ def _kept(path: Path, mark: str) -> Reference | None:
     """What was measured of this host; None: nothing yet, or nothing that can be read."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        speed, cost, waking = float(kept["core_flops"]), kept["interruption"], kept["waking"]
+        speed, waking = float(kept["core_flops"]), kept["waking"]
         if kept["fingerprint"] != mark or speed <= 0:
             return None
-        return Reference(speed, None if cost is None else float(cost), None if waking is None else float(waking))
+        return Reference(speed, None if waking is None else float(waking))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -1,5 +1,6 @@
 """What an experiment's cost model is, and what it predicts: the same experiment in virtual time, nothing learnt."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from emulator import calibration
 from emulator.calibrate import SECONDS, calibrate, computed
 from emulator.calibration import Calibration
+from emulator.clock import new_event_loop
 from emulator.cost import CostModel
 from emulator.errors import InputError
 from emulator.host import Host
@@ -18,6 +20,7 @@ from emulator.timeline import Span
 
 MOST_NODES = 24
 """A calibration starts no more processes than these; a larger testbed is calibrated on its first nodes of each role."""
+INTERRUPTIONS = "what a CPU quota's interruptions cost"
 
 
 def predict(experiment: Experiment, host: Host, cost: CostModel | None, plan: Plan | None = None) -> list[Span]:
@@ -69,20 +72,39 @@ def cost_model(
         return None
     if not insist and known is None and all(sizer(node.program) is None for node in plan.nodes):
         return None
+    if known is not None and _lacks(known, experiment, plan, host) == [INTERRUPTIONS]:
+        say(f"measuring {INTERRUPTIONS}: about half a minute, once")
+        made = known.model_copy(update={"cost": known.cost.model_copy(update={"interruption": _interruption()})})
+        calibration.write(path, made)
+        return made.cost
     say(f"calibrating this host for {of}: about a minute, once")
     made = calibrate_experiment(experiment, host)
     if known is not None and (known.cost.core_flops, known.awake) == (made.cost.core_flops, made.awake):
         others = tuple(stage for stage in known.cost.stages if stage.run not in made.runs)
-        cost = made.cost.model_copy(update={"stages": made.cost.stages + others})
+        interruption = known.cost.interruption if made.cost.interruption is None else made.cost.interruption
+        cost = made.cost.model_copy(update={"stages": made.cost.stages + others, "interruption": interruption})
         made = made.model_copy(update={"cost": cost})
     calibration.write(path, made)
     return made.cost
 
 
 def calibrate_experiment(experiment: Experiment, host: Host, seconds: float = SECONDS) -> Calibration:
-    """Measure what its stages take this host, now. Raises as `calibrate.calibrate` does."""
+    """Measure what its stages take this host, now, and under CPU quotas what their interruptions cost.
+
+    Raises as `calibrate.calibrate` and `runtime.interruption.measure` do.
+    """
     plan = calibration_plan(experiment, host)
-    return calibrate(plan, host, seconds).model_copy(update={"subject": calibration.subject(plan)})
+    interruption = _interruption() if experiment.compute == "quota" else None  # first: there may be no engine for it
+    made = calibrate(plan, host, seconds)
+    cost = made.cost.model_copy(update={"interruption": interruption})
+    return made.model_copy(update={"subject": calibration.subject(plan), "cost": cost})
+
+
+def _interruption() -> float:
+    from emulator.runtime import interruption  # and with it Docker's SDK: seldom needed, slow to import
+
+    with asyncio.Runner(loop_factory=new_event_loop) as loop:
+        return loop.run(interruption.measure())
 
 
 def calibration_plan(experiment: Experiment, host: Host) -> Plan:
@@ -105,8 +127,8 @@ def calibration_plan(experiment: Experiment, host: Host) -> Plan:
 def _lacks(kept: Calibration, experiment: Experiment, plan: Plan, host: Host) -> list[str]:
     """In words, what the experiment needs and the calibration does not know."""
     missing = sorted({run.name for run in plan.runs} - kept.runs) or kept.lacks(computed(plan, host))
-    if experiment.compute == "quota" and kept.cost.interruption is None and host.interruption is not None:
-        missing.append("what a CPU quota's interruptions cost")
+    if experiment.compute == "quota" and kept.cost.interruption is None:
+        missing.append(INTERRUPTIONS)
     if kept.awake != host.awake:
         missing.append(f"cores that {'are kept awake' if host.awake else 'sleep'} between computations")
     return missing

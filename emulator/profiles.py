@@ -31,12 +31,10 @@ ProgramName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-
 
 CONTROLLER = "controller"
 HUB = "hub"
-KEEPER = "keep-awake"
-"""The container that keeps the host's cores awake."""
 DIRECTIONS = ("up", "down")
 """Of a link, seen from its node."""
-RESERVED = (CONTROLLER, HUB, KEEPER)
-"""Names on the bus, of containers and of log files that no node may have."""
+RESERVED = (CONTROLLER, HUB)
+"""Names on the bus, and of log files, that no node may have."""
 
 
 def _name_or_profile(value: object) -> str:

@@ -8,7 +8,9 @@ import click
 from emulator import experiment as experiments
 from emulator.calibrate import SECONDS
 from emulator.calibration import Calibration, default_path, subject, write
+from emulator.commands.run import interruptible
 from emulator.host import this_host
+from emulator.overrides import set_keys
 from emulator.prediction import calibrate_experiment, calibration_plan
 from emulator.report import text
 from emulator.units import SIZE, THROUGHPUT, show
@@ -18,18 +20,27 @@ from emulator.units import SIZE, THROUGHPUT, show
 @click.argument("experiment", default="demo")
 @click.option("--testbed", metavar="NAME|FILE", help="Another testbed than the experiment's.")
 @click.option("--algorithm", "algorithms", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of the experiment, dotted.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Default: in your cache folder.")
 @click.option("--seconds", type=click.FloatRange(1, 3600), default=SECONDS, show_default=True, help="To spend, about.")
 def calibrate(
-    experiment: str, testbed: str | None, algorithms: tuple[str, ...], out: Path | None, seconds: float
+    experiment: str,
+    testbed: str | None,
+    algorithms: tuple[str, ...],
+    settings: tuple[str, ...],
+    out: Path | None,
+    seconds: float,
 ) -> None:
     """Measure what the stages of EXPERIMENT take this host, for predictions of it and of its like."""
-    overrides: dict[str, Any] = {"testbed": testbed} if testbed else {}
+    overrides: dict[str, Any] = set_keys(settings)
+    if testbed:
+        overrides["testbed"] = testbed
     if algorithms:
         overrides["algorithms"] = list(algorithms)
     prepared = experiments.check(experiment, overrides, prepare=True)
     host = this_host()
-    made = calibrate_experiment(prepared, host, seconds)
+    with interruptible():
+        made = calibrate_experiment(prepared, host, seconds)
     path = out or default_path(subject(calibration_plan(prepared, host)))
     write(path, made)
     _show(made)

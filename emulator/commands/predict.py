@@ -12,6 +12,7 @@ import click
 
 from emulator import experiment as experiments
 from emulator import prediction, timeline
+from emulator.commands.run import interruptible
 from emulator.comparison import Comparison, compare
 from emulator.errors import InputError, nearest, refusals
 from emulator.explanation import Explanation, explain
@@ -67,7 +68,9 @@ def predict(
     overrides |= set_keys(settings)
     prepared = experiments.check(what, overrides)
     host = this_host()
-    spans = prediction.predict(prepared, host, cost_model(prepared, host, say=_say))
+    with interruptible():  # it may be calibrated
+        cost = cost_model(prepared, host, say=_say)
+    spans = prediction.predict(prepared, host, cost)
     _show(_explanations(spans, make_plan(prepared, host.core_flops, host.cores, virtual=True)), {}, {}, as_json)
 
 

@@ -48,7 +48,6 @@ class Containers:
         self._logs = logs
         self._labels = owner.labels(run)
         self._ids: dict[str, str] = {}
-        self._aside: set[str] = set()
         self._ends: dict[str, _End] = {}
         self._exits: asyncio.Queue[str] = asyncio.Queue()
         self._paused: dict[str, float] = {}  # since when, by the engine's clock
@@ -67,8 +66,7 @@ class Containers:
         if kind is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(END_SECONDS):
-                    # The hub does not end.
-                    while len(self._ends.keys() - self._aside) < len(self._ids.keys() - self._aside) - 1:
+                    while len(self._ends) < len(self._ids) - 1:  # the hub does not end
                         await self._exits.get()
         for task in self._tasks:
             task.cancel()
@@ -106,11 +104,9 @@ class Containers:
         port: tuple[int, int] | None = None,
         files: bytes | None = None,
         workdir: str | None = None,
-        aside: bool = False,
         **limits: Any,
     ) -> None:
-        """Start the container `name`, known by that name in the network; one that stands `aside` takes no part: nobody
-        waits for its end, and whatever it ends of, the others go on.
+        """Start the container `name`, known by that name in the network.
 
         `port`: one of its ports, and that of the host's loopback interface where it is to be reached (0: any free
         one). `files`: a tar archive for its root folder. `limits` are those of the SDK's host config.
@@ -140,8 +136,6 @@ class Containers:
             healthcheck={"test": ["NONE"]},
         )
         self._ids[name] = made["Id"]
-        if aside:
-            self._aside.add(name)
         if files is not None:
             await self._engine.call(f"fill the container of {name}", client.put_archive, made["Id"], "/", files)
         await self._engine.make(f"start the container of {name}", client.start, made["Id"])
@@ -263,8 +257,7 @@ class Containers:
                 how = "killed by the memory limit of its device"
             log = await self._engine.call("", self._read_log, id_)
         self._ends[name] = _End(how, log)
-        if name not in self._aside:
-            self._exits.put_nowait(name)
+        self._exits.put_nowait(name)
 
     async def _look_after_the_engine(self) -> None:
         """An engine that hangs closes no connection."""
@@ -300,8 +293,6 @@ class Containers:
 
     def _save_log(self, container: Mapping[str, Any]) -> None:
         name = container["Labels"][owner.NODE]
-        if name in self._aside:
-            return
         with contextlib.suppress(OSError, docker.errors.APIError):  # the run's own error says what is wrong
             Path(self.where(name)).write_text(self._read_log(container["Id"]), encoding="utf-8")
 

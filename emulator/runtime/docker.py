@@ -26,7 +26,7 @@ from emulator.cgroup import Bandwidth
 from emulator.device import HEADROOM, LEAST_CEILING, cpu_ceilings
 from emulator.errors import DeadlineExceeded, EdgebedError, InputError, NodeFailure
 from emulator.plan import NodePlan, Plan
-from emulator.profiles import HUB, KEEPER, DeviceProfile
+from emulator.profiles import HUB, DeviceProfile
 from emulator.runtime.containers import Containers, remove_orphans
 from emulator.runtime.engine import Engine
 from emulator.runtime.follow import HUB_SECONDS, follow
@@ -49,9 +49,6 @@ PROBE = "kernel-probe"
 PROBE_SECONDS = 120
 LISTEN_SECONDS = 0.1
 """Between two looks whether the hub listens."""
-LEAST_SHARES = 2
-"""The engine's least weight of a container; others have 1024, or with control groups of version 2 a hundred times as
-much."""
 LEAST_MEMORY = 6 * 2**20
 """Bytes: the engine makes no container with less."""
 
@@ -78,10 +75,6 @@ async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
     token = secrets.token_hex(16)
     async with _Nodes(plan, bandwidths, engine, image, secrets.token_hex(3), logs) as nodes:
         await nodes.open()
-        # Between containers it makes way by weight alone: where results are held back, others would be late by it.
-        kept = plan.awake and plan.compute == "quota"
-        if kept:
-            await nodes.keep_awake()
         inside, address = await nodes.start_hub(token)
         outcome = await follow(
             plan,
@@ -95,7 +88,6 @@ async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
             on_device=nodes.set_device,
             on_link=None if nodes.links is None else nodes.links.set_link,
         )
-        outcome.kept_awake = kept and not nodes.has_ended(KEEPER)
         outcome.notes += notes
         outcome.disturbances += nodes.disturbances
         outcome.notes += nodes.disturbances
@@ -184,20 +176,6 @@ class _Nodes(Containers):
                 raise DeadlineExceeded(f"the hub did not listen within {HUB_SECONDS:g} s: see {self.where(HUB)}")
             await asyncio.sleep(LISTEN_SECONDS)
         return await self.addresses(HUB, HUB_PORT)
-
-    async def keep_awake(self) -> None:
-        """Keep the cores awake (see `awake`), by a container that weighs next to nothing beside others, and ends when
-        the hub does: this command may be killed."""
-        await self.start(
-            KEEPER,
-            ["python", "-m", "emulator.awake", HUB, str(HUB_PORT)],
-            single_threaded(),
-            aside=True,
-            cpu_shares=LEAST_SHARES,
-            cap_drop=["ALL"],
-            security_opt=["no-new-privileges"],
-            read_only=True,
-        )
 
     async def start_all(self, address: str, token: str, user: str | None) -> None:
         """Start every node."""

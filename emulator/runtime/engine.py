@@ -130,7 +130,7 @@ def _unreachable(error: Exception, where: str) -> EdgebedError:
             f"no permission to use the Docker engine at {where}: run as root, or as a member of the group 'docker'"
         )
     if isinstance(inner, FileNotFoundError | ConnectionRefusedError):
-        return InputError(f"there is no Docker engine at {where}: start it, or leave out --runtime docker")
+        return InputError(f"there is no Docker engine at {where}: start it, or do without containers")
     if isinstance(inner, requests.exceptions.Timeout | TimeoutError):
         return EdgebedError(f"the Docker engine at {where} did not answer within {CALL_SECONDS:g} s")
     return EdgebedError(f"the Docker engine at {where} cannot be used: {' '.join(str(inner).split())}")

@@ -1,7 +1,6 @@
 """A testbed in containers: what a run leaves, what its containers may do, and that it measures what processes do."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,11 @@ import docker
 import pytest
 from docker.errors import APIError
 
-from emulator.awake import LOOK_SECONDS
 from emulator.errors import EdgebedError
 from emulator.experiment import SLEEPY
 from emulator.runtime.containers import Containers
 from emulator.runtime.engine import Engine
-from tests.docker.testbed import WAITING, Run, kill_command
+from tests.docker.testbed import Run
 from tests.integration.bus_world import on_loop
 from tests.integration.running import PING_PONG, edgebed, read_result, sleepy_host, write_experiment
 from tests.tolerance import assert_close
@@ -105,58 +103,16 @@ def test_containers_measure_what_processes_do(docker_engine: docker.DockerClient
 
 
 @pytest.mark.alone
-def test_cores_are_kept_awake_by_a_container_that_makes_way(
+def test_cores_sleep_beside_containers_and_the_result_says_so(
     docker_engine: docker.DockerClient, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (here / "cache").mkdir()
     for key, value in sleepy_host(here / "cache").items():
         monkeypatch.setenv(key, value)
-    experiment = write_experiment(here, WAITING, compute="quota", device=BOARD)
-    run = Run(docker_engine, experiment)
-    keeper = run.wait_until_started()["keep-awake"]
-    assert keeper.status == "running"
-    assert keeper.attrs["HostConfig"]["CpuShares"] == 2
-    run.wait_for(lambda: _policies(keeper) == {"IDL"}, "that it makes way")
-    keeper.kill()
-    keeper.wait()
-    time.sleep(2)
-    assert run.process.poll() is None, "no node depends on it"
-    run.process.terminate()
-    run.finish()
-    finished = Run(docker_engine, write_experiment(here, compute="quota", device=BOARD), "--out", "out").finish()
-    assert finished.status in (0, 3), finished.err
-    assert read_result(here / "out")["host"]["kept_awake"] is True
-    assert not (here / "out/logs/keep-awake.log").exists()
-    assert Run(docker_engine, write_experiment(here), "--out", "held").finish().status in (0, 3)
-    held = read_result(here / "held")["host"]
-    assert held["kept_awake"] is False, "it would be in the way"
-    assert SLEEPY in held["notes"]
-
-
-@pytest.mark.alone
-def test_what_keeps_cores_awake_ends_even_if_the_command_is_killed(
-    docker_engine: docker.DockerClient, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (here / "cache").mkdir()
-    for key, value in sleepy_host(here / "cache").items():
-        monkeypatch.setenv(key, value)
-    run = Run(docker_engine, write_experiment(here, WAITING, compute="quota", device=BOARD))
-    containers = run.wait_until_started()
-    keeper = containers["keep-awake"]
-    time.sleep(2 * LOOK_SECONDS)  # it has seen the hub
-    kill_command(run)
-    run.finish(killed=True)
-    containers["hub"].kill()  # as it ends by itself, but later
-    assert keeper.wait(timeout=60)["StatusCode"] == 0
-    assert Run(docker_engine, write_experiment(here, module="next")).finish().status in (0, 3)
-    assert not run.containers(), "the next run removes what is left"
-
-
-BOARD = {"name": "a-board", "training": "8 GFLOP/s", "memory": "1 GiB", "source": "a test"}
-
-
-def _policies(container: Any) -> set[str]:
-    return {entry[1] for entry in container.top(ps_args="-eo pid,cls")["Processes"]}
+    assert Run(docker_engine, write_experiment(here), "--out", "out").finish().status in (0, 3)
+    host = read_result(here / "out")["host"]
+    assert host["kept_awake"] is False
+    assert SLEEPY in host["notes"]
 
 
 BUSY = """

@@ -184,7 +184,7 @@ def test_there_is_no_engine(docker_engine: docker.DockerClient, here: Path, monk
     finished = Run(docker_engine, write_experiment(here)).finish()
     assert finished.status == 2
     assert finished.line == (
-        f"there is no Docker engine at unix://{here}/none.sock: start it, or leave out --runtime docker"
+        f"there is no Docker engine at unix://{here}/none.sock: start it, or do without containers"
     )
 
 

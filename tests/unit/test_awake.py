@@ -1,7 +1,6 @@
 """Cores that are kept awake: by processes that make way for all others, and are gone afterwards."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -68,20 +67,6 @@ def test_they_end_when_whoever_started_them_is_killed() -> None:
     assert not alive
 
 
-def test_they_end_when_nobody_listens_any_more_where_they_look() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        keeper = psutil.Popen([sys.executable, "-m", "emulator.awake", "127.0.0.1", str(port)])
-        server.settimeout(30)
-        server.accept()[0].close()  # it has seen that somebody is there
-        kept = keeper.children()
-        assert kept
-        assert keeper.is_running()
-    assert keeper.wait(30) == 0
-    _, alive = psutil.wait_procs(kept, timeout=5)
-    assert not alive
-
-
 def test_a_quota_is_not_used_up_by_spinning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(awakening.cgroup, "bandwidth", lambda: Bandwidth(0.2, 0.1))
     assert waking() is None
@@ -109,10 +94,10 @@ def test_where_a_system_cannot_nothing_is_measured_and_nothing_kept_awake(monkey
 
 def test_what_was_measured_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(host.AWAKE, raising=False)
-    known = Host("", 2, 0, 1e9, None, waking=1.4)
+    known = Host("", 2, 0, 1e9, waking=1.4)
     assert known.awake
-    assert not Host("", 2, 0, 1e9, None, waking=0.8).awake, "two threads of a core take from each other"
-    assert not Host("", 2, 0, 1e9, None).awake
+    assert not Host("", 2, 0, 1e9, waking=0.8).awake, "two threads of a core take from each other"
+    assert not Host("", 2, 0, 1e9).awake
     monkeypatch.setenv(host.AWAKE, "no")
     assert not known.awake
 

@@ -178,7 +178,7 @@ def test_a_calibration_that_does_not_know_interruptions_is_none_under_a_quota(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    host = Host("a processor", 2, 2**30, 1e10, interruption=1e-4)
+    host = Host("a processor", 2, 2**30, 1e10)
     stretched, _ = load_experiment("demo", {"algorithms": ["psl"]})
     throttled = stretched.model_copy(update={"compute": "quota"})
     of, cost = subject(calibration_plan(throttled, host)), knowing(*SPLIT)
@@ -189,9 +189,15 @@ def test_a_calibration_that_does_not_know_interruptions_is_none_under_a_quota(
     write(path, made(of=of, cost=cost))
     with pytest.raises(InputError, match=r"mine.json: has nothing of what a CPU quota's interruptions cost: run"):
         cost_model(throttled.model_copy(update={"calibration": str(path)}), host)
+    measured = [1e-4]
+
+    async def measure() -> float:
+        return measured.pop()
+
+    monkeypatch.setattr("emulator.runtime.interruption.measure", measure)
     whole = cost.model_copy(update={"interruption": 1e-4})
-    write(default_path(of), made(of=of, cost=whole))
-    assert cost_model(throttled, host, make=False) == whole
+    assert cost_model(throttled, host) == whole, "the stages are known"
+    assert cost_model(throttled, host, make=False) == whole, "and now all is"
 
 
 def test_a_calibration_of_cores_that_slept_is_none_of_those_that_are_kept_awake(
@@ -205,14 +211,3 @@ def test_a_calibration_of_cores_that_slept_is_none_of_those_that_are_kept_awake(
     assert cost_model(named, sleepy) == cost
     with pytest.raises(InputError, match=r"mine.json: has nothing of cores that are kept awake between computations"):
         cost_model(named, Host("a processor", 2, 2**30, 1e10, waking=1.5))
-
-
-def test_what_interruptions_cost_is_not_asked_for_where_it_cannot_be_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    host = Host("a processor", 2, 2**30, 1e10, interruption=None)
-    experiment, _ = load_experiment("demo", {"algorithms": ["psl"], "compute": "quota"})
-    of, cost = subject(calibration_plan(experiment, host)), knowing(*SPLIT)
-    write(default_path(of), made(of=of, cost=cost))
-    assert cost_model(experiment, host, make=False) == cost

@@ -83,7 +83,7 @@ def test_an_engine_that_cannot_be_used_is_one_line() -> None:
     )
     for absent in (FileNotFoundError(2, "No such file"), ConnectionRefusedError(111, "Connection refused")):
         assert str(told(connection_error(absent))) == (
-            f"there is no Docker engine at {WHERE}: start it, or leave out --runtime docker"
+            f"there is no Docker engine at {WHERE}: start it, or do without containers"
         )
     assert "did not answer within" in str(told(requests.exceptions.ReadTimeout("read timed out")))
 

@@ -18,7 +18,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def measures(monkeypatch: pytest.MonkeyPatch, *speeds: float) -> list[float]:
     """Each measurement gives the next of `speeds`; the list returned holds those not yet taken."""
     left = list(speeds)
-    monkeypatch.setattr(host, "_measured", lambda: Reference(left.pop(0), 1e-4))
+    monkeypatch.setattr(host, "_measured", lambda: Reference(left.pop(0), 1.5))
     return left
 
 
@@ -33,17 +33,17 @@ def test_a_host_is_measured_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_speed_that_is_given_leaves_what_else_was_measured(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measures(monkeypatch, 40e9)
     monkeypatch.setenv(host.CORE_FLOPS, "10e9")
-    assert (host.this_host().core_flops, host.this_host().interruption) == (10e9, None)
+    assert (host.this_host().core_flops, host.this_host().waking) == (10e9, None)
     monkeypatch.delenv(host.CORE_FLOPS)
     host.this_host()
     monkeypatch.setenv(host.CORE_FLOPS, "10e9")
-    assert (host.this_host().core_flops, host.this_host().interruption) == (10e9, 1e-4)
+    assert (host.this_host().core_flops, host.this_host().waking) == (10e9, 1.5)
 
 
 def test_what_cannot_be_measured_is_not_tried_again_and_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = [Reference(40e9, None)]
     monkeypatch.setattr(host, "_measured", lambda: known.pop())
-    assert host.this_host().interruption is None
+    assert host.this_host().waking is None
     assert host.this_host() == host.this_host()
 
 
