@@ -189,6 +189,12 @@ def _digits_cnn(norm: Norm) -> Architecture:
     )
 
 
+def _digits_vgg(norm: Norm) -> Architecture:
+    """Stacked 3x3 convolutions, as in VGG; the third leaves few channels, so that little crosses the network there."""
+    client, server = (*_conv(norm, 64, 64), *_conv(norm, 8, stride=2)), _conv(norm, 64, 64)
+    return Architecture("digits-vgg", (1, 8, 8), 10, (*client, *server, _POOL, Layer("flatten"), Layer("linear", 10)))
+
+
 def _cifar10_cnn(norm: Norm) -> Architecture:
     client = (*_conv(norm, 8, stride=2), *_conv(norm, 16), _POOL)
     server = (*_conv(norm, 32), _POOL, *_conv(norm, 64), Layer("flatten"), Layer("linear", 10))
@@ -223,6 +229,7 @@ def _vit_base(patch: int, side: int) -> Architecture:
 
 _MODELS: dict[str, tuple[Callable[[Norm], Architecture], tuple[Norm, ...]]] = {
     "digits-cnn": (_digits_cnn, ("none", "group", "batch")),
+    "digits-vgg": (_digits_vgg, ("none", "group", "batch")),
     "cifar10-cnn": (_cifar10_cnn, ("none", "group", "batch")),
     "vgg16": (_vgg16, ("none", "group", "batch")),
     "resnet18": (_resnet18, ("group", "batch")),

@@ -109,7 +109,7 @@ def test_every_run_has_its_line_in_the_status(state: State, get: Get) -> None:
     gapsl, psl = get("/status").json()["runs"]
     assert (gapsl["state"], gapsl["round_latency_s"]) == ("done", None)
     assert psl == {
-        "run": "psl", "state": "done", "round": 2, "rounds": 100, "last_round": 2, "round_latency_s": 2.0,
+        "run": "psl", "state": "done", "round": 2, "rounds": 60, "last_round": 2, "round_latency_s": 2.0,
         "slowest": "client-1", "accuracy": 0.5, "eta_s": None,
     }  # fmt: skip
 

@@ -9,7 +9,7 @@ from nodes.state import give, take, weighted_mean
 
 SMALL = Architecture("vit-small", (3, 8, 8), 5, (Layer("patches", 12, 4), *(Layer("encoder", heads=3),) * 2))
 SMALL = replace(SMALL, layers=(*SMALL.layers, Layer("token"), Layer("linear", 5)))
-CHAINS = {name: ARCHITECTURES[name] for name in ("digits-cnn", "cifar10-cnn")}
+CHAINS = {name: ARCHITECTURES[name] for name in ("digits-cnn", "digits-vgg", "cifar10-cnn")}
 CHAINS |= {f"digits-cnn, {norm}": architecture("digits-cnn", norm) for norm in ("group", "batch")}
 CHAINS["resnet18"] = replace(ARCHITECTURES["resnet18"], shape=(3, 8, 8))
 CHAINS["vit"] = SMALL
