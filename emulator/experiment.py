@@ -100,6 +100,10 @@ def run(
     if not (virtual or experiment.training):
         raise InputError("training: false measures nothing: add --runtime virtual, or leave training out")
     plan = make_plan(experiment, host.core_flops, host.cores, virtual=virtual, awake=host.awake and not virtual)
+    if runtime == "local":
+        from emulator.runtime import local  # only now: it takes a while
+
+        local.check(plan)  # before a minute of calibration
     # Where the nodes are not this process's to start, neither are those of a calibration.
     cost = cost_model(experiment, host, insist=virtual, make=runtime != "compose", say=progress.say)
     if virtual:

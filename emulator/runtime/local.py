@@ -16,15 +16,20 @@ from emulator.runtime.watch import Observer, Outcome
 from emulator.system import single_threaded
 
 
+def check(plan: Plan) -> None:
+    """Raises `InputError` for a plan that only containers can carry out."""
+    for key, value in (("compute", plan.compute), ("links", plan.links)):
+        if value in ("quota", "kernel"):
+            raise InputError(f"{key}: {value} needs nodes in containers: add --runtime docker, or leave {key} out")
+
+
 async def run(plan: Plan, logs: Path, observer: Observer, *, control_host: str | None = LOOPBACK) -> Outcome:
     """Carry out `plan`, telling `observer`; `control_host` as in `follow`.
 
     Whatever happens, no process is left. Raises `NodeFailure` naming the node that died, failed or fell silent;
     `DeadlineExceeded` naming those that are waited for; `InputError` when the hub's port is taken.
     """
-    for key, value in (("compute", plan.compute), ("links", plan.links)):
-        if value in ("quota", "kernel"):
-            raise InputError(f"{key}: {value} needs nodes in containers: add --runtime docker, or leave {key} out")
+    check(plan)
     with awake(plan.awake) as kept:
         outcome = await _run(plan, logs, observer, control_host)
         outcome.kept_awake = kept

@@ -53,6 +53,10 @@ def test_the_command_is_installed(tmp_path: Path) -> None:
         (["run", "demo", "--algorithm", "psl,psl"], "listed twice: psl"),
         (["run", "demo", "--rounds", "0"], "rounds: Input should be greater than or equal to 1"),
         (["run", "demo", "--rounds", "many"], "'many' is not a valid integer"),
+        (
+            ["run", "demo", "--set", "compute=quota"],
+            "compute: quota needs nodes in containers: add --runtime docker, or leave compute out",
+        ),
         (["run", "demo", "--seed", "-1"], "seed: Input should be greater than or equal to 0"),
         (["run", "demo", "--target", "80"], "--target: '80' has no unit: write a share such as '80 %'"),
         (["run", "demo", "--target", "120 %"], "target_accuracy: Input should be less than or equal to 1"),
