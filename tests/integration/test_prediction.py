@@ -196,7 +196,7 @@ def test_latencies_alone_need_no_training(both: Both) -> None:
 
 
 def test_a_calibration_was_kept_and_is_explained_by_predict(both: Both, cache: Path) -> None:
-    assert len(list((cache / "calibrations").glob("digits-cnn*.json"))) == 1
+    assert len(list((cache / "calibrations").glob("digits-vgg*.json"))) == 1
     told = edgebed("predict", "local", cwd=both.folder)
     assert told.status == 0, told.err
     for words in ("gapsl: a round takes", "measured", "straggler       client-2", "bottleneck", "critical path"):
@@ -250,7 +250,7 @@ def test_what_a_calibration_is_off_by_is_told_from_what_links_and_protocol_are(b
         (["run", *EXPERIMENT, "--set", "calibration=no.json"], "no.json: cannot be read"),
         (
             ["run", *EXPERIMENT, "--set", "workload.model.cut=relu2", "--set", "calibration=kept.json"],
-            "is a calibration of digits-cnn with 2 layers on the client; 2 client, 1 server, and this experiment is",
+            "is a calibration of digits-vgg with 9 layers on the client; 2 client, 1 server, and this experiment is",
         ),
     ],
 )
