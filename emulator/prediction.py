@@ -66,13 +66,14 @@ def cost_model(
         return kept.cost
     path = calibration.default_path(of)
     known = _kept(path, of)
-    if known is not None and not _lacks(known, experiment, plan, host):
+    missing = [] if known is None else _lacks(known, experiment, plan, host)
+    if known is not None and not missing:
         return known.cost
     if not make:
         return None
     if not insist and known is None and all(sizer(node.program) is None for node in plan.nodes):
         return None
-    if known is not None and _lacks(known, experiment, plan, host) == [INTERRUPTIONS]:
+    if known is not None and missing == [INTERRUPTIONS]:
         say(f"measuring {INTERRUPTIONS}: about half a minute, once")
         made = known.model_copy(update={"cost": known.cost.model_copy(update={"interruption": _interruption()})})
         calibration.write(path, made)

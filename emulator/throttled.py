@@ -8,6 +8,8 @@ from typing import NamedTuple
 from emulator import cgroup
 from emulator.reference import WARM_UP, training_step
 
+STEP = "step"
+"""Begins the line of each: libraries may have something to say as well."""
 LIFE_SECONDS = 120.0
 """It ends by itself: who has started it may have been killed."""
 
@@ -21,11 +23,11 @@ class Step(NamedTuple):
     @classmethod
     def parse(cls, line: str) -> "Step":
         """What `str` gave."""
-        cores, cpu = map(float, line.split())
-        return cls(cores, cpu)
+        _, cores, cpu = line.split()
+        return cls(float(cores), float(cpu))
 
     def __str__(self) -> str:
-        return f"{self.cores} {self.cpu}"
+        return f"{STEP} {self.cores} {self.cpu}"
 
 
 def main() -> None:

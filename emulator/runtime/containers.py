@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ import docker.errors
 import docker.types
 
 from emulator.cgroup import Bandwidth
-from emulator.errors import NodeFailure, refusals
+from emulator.errors import DeadlineExceeded, NodeFailure, refusals
 from emulator.runtime import owner
 from emulator.runtime.engine import CALL_SECONDS, Engine, gone, in_background, said_by
 from emulator.runtime.processes import last_words
@@ -23,6 +24,8 @@ ALIVE_SECONDS = 5.0
 """How often the engine is asked whether it is there."""
 END_SECONDS = 2.0
 """For nodes to end by themselves when all is done."""
+LISTEN_SECONDS = 0.1
+"""Between two looks at what a container says."""
 LOG_LIMIT = {"max-size": "10m", "max-file": "1"}
 WATCHED = ["die", "pause", "unpause"]
 SIGKILL, SIGTERM = 137, 143
@@ -187,6 +190,17 @@ class Containers:
     async def log(self, name: str) -> str:
         """What the container has said so far."""
         return await self._engine.call(f"read what {name} says", self._read_log, self._ids[name])
+
+    async def until_it_says(self, name: str, text: str, seconds: float) -> None:
+        """Wait until the container has said `text`. Raises `NodeFailure` when it has ended, `DeadlineExceeded` when it
+        takes longer than that."""
+        deadline = time.monotonic() + seconds
+        while text not in await self.log(name):
+            if self.has_ended(name):
+                raise NodeFailure(self.obituary(name))
+            if time.monotonic() > deadline:
+                raise DeadlineExceeded(f"the {name} did not begin within {seconds:g} s: see {self.where(name)}")
+            await asyncio.sleep(LISTEN_SECONDS)
 
     # -- what becomes of them
 

@@ -12,7 +12,6 @@ import secrets
 import stat
 import sys
 import tarfile
-import time
 from collections.abc import Coroutine, Iterable
 from functools import partial
 from importlib.metadata import version
@@ -24,7 +23,7 @@ import docker.errors
 from emulator import quota, tc
 from emulator.cgroup import Bandwidth
 from emulator.device import HEADROOM, LEAST_CEILING, cpu_ceilings
-from emulator.errors import DeadlineExceeded, EdgebedError, InputError, NodeFailure
+from emulator.errors import EdgebedError, InputError
 from emulator.plan import NodePlan, Plan
 from emulator.profiles import HUB, DeviceProfile
 from emulator.runtime.containers import Containers, remove_orphans
@@ -47,8 +46,6 @@ NETWORKING = ["NET_ADMIN"]
 """For root in a container whose links are the kernel's: a node is not root, and has none of it."""
 PROBE = "kernel-probe"
 PROBE_SECONDS = 120
-LISTEN_SECONDS = 0.1
-"""Between two looks whether the hub listens."""
 LEAST_MEMORY = 6 * 2**20
 """Bytes: the engine makes no container with less."""
 
@@ -168,13 +165,7 @@ class _Nodes(Containers):
                     f"set bus.port to another, or to 0 for a free one"
                 ) from None
             raise
-        deadline = time.monotonic() + HUB_SECONDS
-        while "tcp://" not in await self.log(HUB):
-            if self.has_ended(HUB):
-                raise NodeFailure(self.obituary(HUB))
-            if time.monotonic() > deadline:
-                raise DeadlineExceeded(f"the hub did not listen within {HUB_SECONDS:g} s: see {self.where(HUB)}")
-            await asyncio.sleep(LISTEN_SECONDS)
+        await self.until_it_says(HUB, "tcp://", HUB_SECONDS)
         return await self.addresses(HUB, HUB_PORT)
 
     async def start_all(self, address: str, token: str, user: str | None) -> None:

@@ -9,18 +9,18 @@ import asyncio
 import secrets
 import statistics
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from emulator import quota
 from emulator.cost import interruption
-from emulator.errors import DeadlineExceeded, EdgebedError, InputError
+from emulator.errors import EdgebedError, InputError
 from emulator.runtime.containers import Containers
 from emulator.runtime.docker import find_image
 from emulator.runtime.engine import Engine
 from emulator.system import single_threaded
-from emulator.throttled import Step
+from emulator.throttled import STEP, Step
 
 NAME = "interruption"
 UNDISTURBED = quota.bandwidth(1.0)
@@ -29,7 +29,6 @@ COMPARISONS = 10
 """Side by side, for a host's speed changes by the second."""
 UNDISTURBED_SECONDS, INTERRUPTED_SECONDS = 0.4, 1.6
 START_SECONDS = 60.0
-LOOK_SECONDS = 0.2
 LEAST_STEPS = 10
 """Of each kind."""
 
@@ -48,14 +47,15 @@ async def measure() -> float:
         async with Containers(engine, image, secrets.token_hex(3), Path(logs)) as containers:
             await containers.open()
             command = ["python", "-m", "emulator.throttled"]
-            await containers.start(NAME, command, single_threaded(), cap_drop=["ALL"], read_only=True)
-            await _first_step(containers)
+            rights: dict[str, Any] = {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges"], "read_only": True}
+            await containers.start(NAME, command, single_threaded(), **rights)
+            await containers.until_it_says(NAME, STEP, START_SECONDS)
             for _ in range(COMPARISONS):
                 for bandwidth, seconds in ((UNDISTURBED, UNDISTURBED_SECONDS), (INTERRUPTED, INTERRUPTED_SECONDS)):
                     await containers.throttle(NAME, bandwidth)
                     await asyncio.sleep(seconds)
             said = await containers.log(NAME)
-    return cost([Step.parse(line) for line in said.splitlines()])
+    return cost([Step.parse(line) for line in said.splitlines() if line.startswith(STEP)])
 
 
 def cost(steps: Sequence[Step]) -> float:
@@ -70,13 +70,3 @@ def cost(steps: Sequence[Step]) -> float:
             f"under a quota of {UNDISTURBED}, {len(interrupted)} under one of {INTERRUPTED}: {LEAST_STEPS} are needed"
         )
     return interruption(statistics.fmean(undisturbed), statistics.fmean(interrupted), INTERRUPTED.quota)
-
-
-async def _first_step(containers: Containers) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not await containers.log(NAME):
-        if containers.has_ended(NAME):
-            raise EdgebedError(containers.obituary(NAME))
-        if time.monotonic() > deadline:
-            raise DeadlineExceeded(f"the container of {NAME} did no step of training within {START_SECONDS:g} s")
-        await asyncio.sleep(LOOK_SECONDS)

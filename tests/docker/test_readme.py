@@ -33,7 +33,8 @@ def walk(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str]
     copy_checkout(here)
     monkeypatch.setenv("COMPOSE_PROJECT_NAME", f"edgebed-test-{uuid.uuid4().hex[:8]}")
     monkeypatch.setenv("EDGEBED_PORT", "0")
-    monkeypatch.setenv("EDGEBED_ARGS", "--algorithm psl --rounds 100000")
+    model = "--set workload.model.name=digits-cnn --set workload.model.norm=none --set workload.model.cut=relu1"
+    monkeypatch.setenv("EDGEBED_ARGS", f"--algorithm psl --rounds 100000 {model}")  # its rounds are the link's to delay
     monkeypatch.setenv(found.TOKEN, TOKEN)
 
     def run(line: str) -> str:
@@ -81,7 +82,7 @@ def test_the_walk_through_changes_a_clients_latency_and_puts_it_back(
         shown = rf"{CLIENT}: link [\w-]+ -> [\w-]+ \(up " if changes else rf"(?m)^{CLIENT} +running +[\d.]+ \w+ "
         assert re.search(shown, said), said
     on_wifi, on_lte, on_wifi_again = measured
-    assert on_lte > 1.15 * max(on_wifi, on_wifi_again), measured
+    assert on_lte > 1.5 * max(on_wifi, on_wifi_again), measured
 
 
 @pytest.mark.parametrize("command", OF_DOCKER)
