@@ -75,7 +75,7 @@ def cost_model(
         return None
     if known is not None and missing == [INTERRUPTIONS]:
         say(f"measuring {INTERRUPTIONS}: about half a minute, once")
-        made = known.model_copy(update={"cost": known.cost.model_copy(update={"interruption": _interruption()})})
+        made = known.model_copy(update={"cost": known.cost.model_copy(update={"interruption": _interruption(plan)})})
         calibration.write(path, made)
         return made.cost
     say(f"calibrating this host for {of}: about a minute, once")
@@ -95,17 +95,18 @@ def calibrate_experiment(experiment: Experiment, host: Host, seconds: float = SE
     Raises as `calibrate.calibrate` and `runtime.interruption.measure` do.
     """
     plan = calibration_plan(experiment, host)
-    interruption = _interruption() if experiment.compute == "quota" else None  # first: there may be no engine for it
+    # First: there may be no engine for it.
+    interruption = _interruption(plan) if experiment.compute == "quota" else None
     made = calibrate(plan, host, seconds)
     cost = made.cost.model_copy(update={"interruption": interruption})
     return made.model_copy(update={"subject": calibration.subject(plan), "cost": cost})
 
 
-def _interruption() -> float:
+def _interruption(plan: Plan) -> float:
     from emulator.runtime import interruption  # and with it Docker's SDK: seldom needed, slow to import
 
     with asyncio.Runner(loop_factory=new_event_loop) as loop:
-        return loop.run(interruption.measure())
+        return loop.run(interruption.measure(plan))
 
 
 def calibration_plan(experiment: Experiment, host: Host) -> Plan:

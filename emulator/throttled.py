@@ -1,21 +1,32 @@
-"""The reference workload, step by step: prints under which CPU quota each step was, and what it took.
-`runtime.interruption` runs it in a container whose quota it changes."""
+"""One computation after another: prints under which CPU quota each was, and what it took. `runtime.interruption` runs
+it in a container whose quota it changes.
 
+`python -m emulator.throttled [PROGRAM CONFIG]`: what a node of that program computes, with that JSON object as its
+config; without, the reference workload.
+"""
+
+import json
 import sys
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from emulator import cgroup
+from emulator.errors import EdgebedError
 from emulator.reference import WARM_UP, training_step
+from emulator.runtime.program import computation, sizer
+from emulator.system import keep_memory
 
 STEP = "step"
 """Begins the line of each: libraries may have something to say as well."""
-LIFE_SECONDS = 120.0
+LONGEST_STEP = 0.1
+"""CPU seconds: of a computation's sizes, the largest that takes no more, for under a quota it takes ten times that."""
+LIFE_SECONDS = 180.0
 """It ends by itself: who has started it may have been killed."""
 
 
 class Step(NamedTuple):
-    """One step: the cores of its quota, infinity without one, and the CPU seconds that it took."""
+    """One computation: the cores of its quota, infinity without one, and the CPU seconds that it took."""
 
     cores: float
     cpu: float
@@ -30,20 +41,45 @@ class Step(NamedTuple):
         return f"{STEP} {self.cores} {self.cpu}"
 
 
-def main() -> None:
-    """Steps during which the quota has changed are left out."""
+def main(arguments: list[str]) -> int:
+    """Those during which the quota has changed are left out."""
     end = time.monotonic() + LIFE_SECONDS
-    step, _ = training_step()
-    for _ in range(WARM_UP):
-        step()
+    try:
+        step = _of_program(*arguments) if arguments else _warm(training_step()[0])
+    except EdgebedError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     while time.monotonic() < end:
         cores = _cores()
-        before = time.thread_time()
-        step()
-        cpu = time.thread_time() - before
+        cpu = _timed(step)
         if _cores() == cores:
             sys.stdout.write(f"{Step(cores, cpu)}\n")
             sys.stdout.flush()
+    return 0
+
+
+def _of_program(program: str, config: str) -> Callable[[], object]:
+    keep_memory()
+    make, sizes = computation(program), sizer(program)
+    assert make is not None, f"{program} was asked before"
+    own = json.loads(config)
+    for one in sizes(own) if sizes else [own]:
+        step = _warm(make(one))
+        if _timed(step) <= LONGEST_STEP:
+            break
+    return step
+
+
+def _warm(step: Callable[[], object]) -> Callable[[], object]:
+    for _ in range(WARM_UP):
+        step()
+    return step
+
+
+def _timed(step: Callable[[], object]) -> float:
+    before = time.thread_time()
+    step()
+    return time.thread_time() - before
 
 
 def _cores() -> float:
@@ -52,4 +88,4 @@ def _cores() -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

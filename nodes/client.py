@@ -6,8 +6,9 @@ left out, nodes/timed_client.py takes part instead. PyTorch is imported when the
 that this module can be asked to `check` an experiment at once.
 """
 
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +19,14 @@ from nodes.prepared import Client
 if TYPE_CHECKING:
     from emulator import Message, Node
 
-__all__ = ["Settings", "check", "dispensable", "main", "prepare", "sizes", "subject", "synchronous"]
+__all__ = ["Settings", "check", "computation", "dispensable", "main", "prepare", "sizes", "subject", "synchronous"]
+
+
+def computation(config: Mapping[str, Any]) -> Callable[[], None]:
+    """What a client computes in a round, to be measured alone."""
+    from nodes.practice import client_round
+
+    return client_round(read(config))
 
 
 async def main(node: "Node") -> None:

@@ -42,6 +42,9 @@ HUB_PORT = 5555
 HUB_INPUT = "run/edgebed-hub"
 WORKSPACE = "/workspace"
 HOME = "/tmp"  # noqa: S108 - the container's own, in memory; all else there is read-only
+ENVIRONMENT = {**single_threaded(), **dict.fromkeys(("HOME", "XDG_CACHE_HOME"), HOME), "USER": "edgebed"}
+"""Of a container in which programs compute."""
+NO_NEW_PRIVILEGES = ["no-new-privileges"]
 NETWORKING = ["NET_ADMIN"]
 """For root in a container whose links are the kernel's: a node is not root, and has none of it."""
 PROBE = "kernel-probe"
@@ -61,7 +64,7 @@ async def run(plan: Plan, logs: Path, observer: Observer) -> Outcome:
     for node in plan.nodes:
         if node.device.memory < LEAST_MEMORY:
             raise InputError(f"{node.name}: its device '{node.device.name}' has less memory than a container: 6 MiB")
-    user = _user()
+    user = node_user()
     engine = await Engine.connect()
     image = await find_image(engine)
     await engine.call("remove what a killed run has left", remove_orphans, engine)
@@ -185,20 +188,11 @@ class _Nodes(Containers):
         await self.start(
             node.name,
             ["python", "-m", "emulator.runtime.container"],
-            {
-                **environment(address, node.name, token),
-                **single_threaded(),
-                **dict.fromkeys(("HOME", "XDG_CACHE_HOME"), HOME),
-                "USER": "edgebed",
-            },
+            {**environment(address, node.name, token), **ENVIRONMENT},
             user=user,
-            workdir=WORKSPACE,
-            binds={str(Path.cwd()): {"bind": WORKSPACE, "mode": "ro"}},
-            cap_drop=["ALL"],
             cap_add=NETWORKING if self.links else [],
-            security_opt=[] if self.links else ["no-new-privileges"],  # which would be the root's, too, that sets links
-            read_only=True,
-            tmpfs={HOME: ""},
+            security_opt=[] if self.links else NO_NEW_PRIVILEGES,  # which would be the root's, too, that sets links
+            **confinement(),
             **limits,
         )
 
@@ -244,8 +238,23 @@ def _cpu(bandwidth: Bandwidth) -> dict[str, int]:
     return {"cpu_period": round(bandwidth.period * 1e6), "cpu_quota": round(bandwidth.quota * 1e6)}
 
 
-def _user() -> str | None:
-    """Who nodes run as: this user, to read the files of the current folder; instead of root, the image's user."""
+def confinement() -> dict[str, Any]:
+    """Of a container in which programs run, those of the current folder, too, which it may read: no rights, and nothing
+    to write to but its memory."""
+    return {
+        "workdir": WORKSPACE,
+        "binds": {str(Path.cwd()): {"bind": WORKSPACE, "mode": "ro"}},
+        "cap_drop": ["ALL"],
+        "read_only": True,
+        "tmpfs": {HOME: ""},
+    }
+
+
+def node_user() -> str | None:
+    """Who nodes run as: this user, to read the files of the current folder; instead of root, the image's user.
+
+    Raises `InputError` where that user cannot read them.
+    """
     if os.getuid() != 0:
         return f"{os.getuid()}:{os.getgid()}"
     here = Path.cwd()

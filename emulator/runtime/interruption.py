@@ -1,44 +1,49 @@
-"""What it costs a computation to be interrupted by a CPU quota: measured by one, in a container that trains.
+"""What it costs a computation to be interrupted by a CPU quota: measured by one, in a container that computes.
 
 A quota lets a computation run for a millisecond or a few and then has it wait. Meanwhile its core sleeps or does other
 work, and when the computation goes on its core is slow and has to fill its caches anew. Nothing but a quota does quite
-that: signals cost several times as much, and a process that makes way for another finds its core awake.
+that: signals cost several times as much, and a process that makes way for another finds its core awake. Nor does any
+computation tell of another: what there is to fill anew, and how soon it is wanted, is its own.
 """
 
 import asyncio
+import json
 import secrets
 import statistics
 import tempfile
 from collections.abc import Sequence
+from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any
 
 from emulator import quota
+from emulator.cgroup import Bandwidth
 from emulator.cost import interruption
 from emulator.errors import EdgebedError, InputError
+from emulator.plan import Plan
 from emulator.runtime.containers import Containers
-from emulator.runtime.docker import find_image
+from emulator.runtime.docker import ENVIRONMENT, NO_NEW_PRIVILEGES, confinement, find_image, node_user
 from emulator.runtime.engine import Engine
-from emulator.system import single_threaded
+from emulator.runtime.program import computation
 from emulator.throttled import STEP, Step
 
 NAME = "interruption"
 UNDISTURBED = quota.bandwidth(1.0)
 INTERRUPTED = quota.bandwidth(quota.LEAST_QUOTA / quota.PERIOD)
-COMPARISONS = 10
+COMPARISONS = 12
 """Side by side, for a host's speed changes by the second."""
-UNDISTURBED_SECONDS, INTERRUPTED_SECONDS = 0.4, 1.6
+UNDISTURBED_SECONDS, INTERRUPTED_SECONDS = 0.4, 2.0
 START_SECONDS = 60.0
-LEAST_STEPS = 10
-"""Of each kind."""
+LEAST_COMPARISONS = 5
 
 
-async def measure() -> float:
-    """CPU seconds for each interruption, in about half a minute.
+async def measure(plan: Plan) -> float:
+    """CPU seconds for each interruption of what `plan`'s programs compute, in about half a minute.
 
+    Where none of them says what that is (see `program.computation`), of the reference workload.
     Raises `InputError` where there is no engine that can be used, `EdgebedError` where the quotas were not in force.
     """
     try:
+        user = node_user()
         engine = await Engine.connect()
         image = await find_image(engine)
     except InputError as error:
@@ -46,9 +51,10 @@ async def measure() -> float:
     with tempfile.TemporaryDirectory() as logs:
         async with Containers(engine, image, secrets.token_hex(3), Path(logs)) as containers:
             await containers.open()
-            command = ["python", "-m", "emulator.throttled"]
-            rights: dict[str, Any] = {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges"], "read_only": True}
-            await containers.start(NAME, command, single_threaded(), **rights)
+            command = ["python", "-m", "emulator.throttled", *_computation(plan)]
+            await containers.start(
+                NAME, command, ENVIRONMENT, user=user, security_opt=NO_NEW_PRIVILEGES, **confinement()
+            )
             await containers.until_it_says(NAME, STEP, START_SECONDS)
             for _ in range(COMPARISONS):
                 for bandwidth, seconds in ((UNDISTURBED, UNDISTURBED_SECONDS), (INTERRUPTED, INTERRUPTED_SECONDS)):
@@ -59,14 +65,31 @@ async def measure() -> float:
 
 
 def cost(steps: Sequence[Step]) -> float:
-    """Of those steps that were under one of the two quotas. Raises `EdgebedError` where they are too few to say."""
-    undisturbed, interrupted = (
-        [step.cpu for step in steps if abs(step.cores / bandwidth.cores - 1) <= quota.TOLERANCE]
-        for bandwidth in (UNDISTURBED, INTERRUPTED)
-    )
-    if min(len(undisturbed), len(interrupted)) < LEAST_STEPS:
+    """Of steps under the two quotas in turn: the median of what those under one say beside those next to them under
+    the other. Raises `EdgebedError` where they are too few to say."""
+    taken = [(cores, statistics.fmean(step.cpu for step in own)) for cores, own in groupby(steps, lambda s: s.cores)]
+    costs = [
+        interruption(undisturbed, interrupted, INTERRUPTED.quota)
+        for one, other in pairwise(taken)
+        for (most, undisturbed), (least, interrupted) in [sorted((one, other), reverse=True)]
+        if _under(UNDISTURBED, most) and _under(INTERRUPTED, least)
+    ]
+    if len(costs) < LEAST_COMPARISONS:
         raise EdgebedError(
-            f"what a CPU quota's interruptions cost could not be measured: {len(undisturbed)} steps of training were "
-            f"under a quota of {UNDISTURBED}, {len(interrupted)} under one of {INTERRUPTED}: {LEAST_STEPS} are needed"
+            f"what a CPU quota's interruptions cost could not be measured: computations under quotas of {UNDISTURBED} "
+            f"and of {INTERRUPTED} could be compared {len(costs)} times, {LEAST_COMPARISONS} are needed"
         )
-    return interruption(statistics.fmean(undisturbed), statistics.fmean(interrupted), INTERRUPTED.quota)
+    return statistics.median(costs)
+
+
+def _under(bandwidth: Bandwidth, cores: float) -> bool:
+    return abs(cores / bandwidth.cores - 1) <= quota.TOLERANCE
+
+
+def _computation(plan: Plan) -> list[str]:
+    """Arguments for `emulator.throttled`: the first of the programs that says what it computes, in the first run; or
+    none."""
+    for node in plan.nodes:
+        if computation(node.program) is not None:
+            return [node.program, json.dumps(plan.runs[0].config)]
+    return []

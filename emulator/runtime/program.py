@@ -71,6 +71,14 @@ def sizer(name: str) -> Callable[[dict[str, Any]], list[dict[str, Any]]] | None:
     return _hook(name, "sizes")
 
 
+def computation(name: str) -> Callable[[dict[str, Any]], Callable[[], object]] | None:
+    """The function `computation(config)` of the program's module, if it has one.
+
+    It gives a function that computes what a node of this program does in a round, alone and on made-up data.
+    """
+    return _hook(name, "computation")
+
+
 def dispensable(name: str) -> Callable[[dict[str, Any]], bool] | None:
     """The function `dispensable(config)` of the program's module, if it has one.
 

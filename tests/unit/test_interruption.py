@@ -3,7 +3,7 @@ import math
 import pytest
 
 from emulator.errors import EdgebedError
-from emulator.runtime.interruption import INTERRUPTED, LEAST_STEPS, cost
+from emulator.runtime.interruption import INTERRUPTED, LEAST_COMPARISONS, cost
 from emulator.throttled import Step
 from tests.tolerance import assert_close
 
@@ -11,16 +11,26 @@ SHARE = INTERRUPTED.cores
 
 
 def test_an_interruption_costs_what_steps_take_longer_by_it() -> None:
-    steps = [Step(1.0, 0.008), Step(SHARE, 0.010), Step(math.inf, 9.0), Step(0.5, 9.0)] * LEAST_STEPS
+    steps = [Step(1.0, 0.008), Step(SHARE, 0.010), Step(SHARE, 0.010), Step(0.5, 9.0), Step(math.inf, 9.0)]
     # Ten milliseconds in turns of one: two of them are what ten interruptions cost.
-    assert_close(cost(steps), 0.2 * INTERRUPTED.quota, relative=1e-9, what="an interruption")
-    quicker = [Step(1.0, 0.010), Step(SHARE, 0.008)] * LEAST_STEPS
+    assert_close(cost(steps * LEAST_COMPARISONS), 0.2 * INTERRUPTED.quota, relative=1e-9, what="an interruption")
+    quicker = [Step(1.0, 0.010), Step(SHARE, 0.008)] * LEAST_COMPARISONS
     assert cost(quicker) == 0.0
+
+
+def test_steps_are_compared_with_those_beside_them() -> None:
+    """For a host's speed changes by the second; and one disturbance more or less does not count."""
+    speeds = [1.0 + 0.5 * (number % 3) for number in range(4 * LEAST_COMPARISONS)]
+    steps = [
+        step for speed in speeds for step in (Step(math.inf, 9.0), Step(1.0, 0.008 / speed), Step(SHARE, 0.010 / speed))
+    ]
+    steps[5] = Step(SHARE, 0.1)
+    assert_close(cost(steps), 0.2 * INTERRUPTED.quota, relative=1e-9, what="an interruption")
 
 
 @pytest.mark.parametrize("cores", [1.0, SHARE, math.inf])
 def test_a_quota_that_was_not_in_force_is_an_error(cores: float) -> None:
-    with pytest.raises(EdgebedError, match=r"not be measured: \d+ steps of training were under a quota of 1 cores"):
+    with pytest.raises(EdgebedError, match=r"quotas of 1 cores.* could be compared 0 times, \d are needed"):
         cost([Step(cores, 0.01)] * 50)
 
 
