@@ -8,7 +8,8 @@ from typing import Protocol
 
 ALIVE = "EDGEBED_ALIVE"
 """Environment: the file's path; without it there is none."""
-SECONDS = 1.0
+SECONDS = 5.0
+"""A container's health check lets some of them pass (docker/Dockerfile)."""
 
 
 class InTouch(Protocol):
@@ -19,7 +20,7 @@ class InTouch(Protocol):
 
 
 async def show_life(endpoint: InTouch) -> None:
-    """Touch the file about once a second while the hub answers, until cancelled."""
+    """Touch the file every SECONDS while the hub answers, until cancelled."""
     path = Path(os.environ[ALIVE]) if os.environ.get(ALIVE) else None
     while path is not None:
         if endpoint.in_touch:
