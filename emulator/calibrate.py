@@ -3,8 +3,8 @@
 Nothing less will do: a stage that has its core's caches for itself takes less CPU time than between the waits of a real
 run. The devices are this host's cores as they are, so that nobody waits for the emulated ones: the links are slowed
 down by a time scale instead, or made faster where they would take the seconds. Every run of the experiment is carried
-out for a few rounds, at its own size where seconds are enough for that, and at two smaller ones; how long that takes is
-predicted first, without any calibration.
+out for some rounds, at its own size where seconds are enough for that, and for a few at two smaller ones; how long that
+takes is predicted first, without any calibration.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from emulator.timeline import Entry, Span
 
 SECONDS = 40.0
 """Of this host's time, about, for all runs of an experiment; starting its processes comes on top."""
-MOST_ROUNDS, FEWEST_ROUNDS = 64, 3
+MOST_ROUNDS, FEWEST_ROUNDS = 32, 3
 SIZES = 3
 TRIMMED = 0.1
 """The share of the measured times left out at either end: what else the host did shows there."""
@@ -61,6 +61,7 @@ def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
         sizes = [_affordable(plan, host, run, seconds / len(plan.runs)) for run in plan.runs]
         if all(chosen[0].own for chosen in sizes):
             break
+    _share_out(sizes, seconds)
     names = {f"{run.name}/{number}": run.name for run, chosen in zip(plan.runs, sizes, strict=True)
              for number in range(len(chosen))}  # fmt: skip
     runs = [
@@ -142,7 +143,7 @@ def _configs(plan: Plan, run: RunPlan) -> list[dict[str, Any]] | None:
 
 
 def _affordable(plan: Plan, host: Host, run: RunPlan, seconds: float) -> list[_Size]:
-    """The largest size that fits into `seconds`, and up to two smaller ones; the first for as many rounds as fit."""
+    """The largest size that fits into `seconds`, and up to two smaller ones."""
     configs = _configs(plan, run) or [run.config]
     measured: dict[int, _Size] = {}
     for start, more in ((start, more) for start in range(len(configs)) for more in reversed(range(SIZES))):
@@ -156,10 +157,18 @@ def _affordable(plan: Plan, host: Host, run: RunPlan, seconds: float) -> list[_S
             break
     else:  # nothing fits: what comes nearest
         chosen = [measured[place] for place in sorted(measured)[-2:]]
-    own = chosen[0]
-    left = seconds - FEWEST_ROUNDS * sum(size.round_seconds for size in chosen[1:])
-    own.rounds = min(MOST_ROUNDS, max(FEWEST_ROUNDS, int(left / own.round_seconds)))
     return chosen
+
+
+def _share_out(chosen: Sequence[Sequence[_Size]], seconds: float) -> None:
+    """Have the first size of every run measured for as many rounds as there is time for, beside the few of the others:
+    for the same time each, but what is enough for one is left to those whose rounds take longer. They tell the least
+    of what is seldom done in them."""
+    left = seconds - FEWEST_ROUNDS * sum(size.round_seconds for sizes in chosen for size in sizes[1:])
+    firsts = sorted((sizes[0] for sizes in chosen), key=lambda size: size.round_seconds)
+    for sharing, size in zip(range(len(firsts), 0, -1), firsts, strict=True):
+        size.rounds = min(MOST_ROUNDS, max(FEWEST_ROUNDS, int(left / sharing / size.round_seconds)))
+        left -= size.rounds * size.round_seconds
 
 
 def _measure(plan: Plan) -> list[Span]:
