@@ -1,10 +1,10 @@
 """Measures what the stages of an experiment take this host: a short run of it, in processes as in any other.
 
 Nothing less will do: a stage that has its core's caches for itself takes less CPU time than between the waits of a real
-run. The devices are this host's cores as they are, so that nobody waits for the emulated ones: the links are slowed
-down by a time scale instead, or made faster where they would take the seconds. Every run of the experiment is carried
-out for some rounds, at its own size where seconds are enough for that, and for a few at two smaller ones; how long that
-takes is predicted first, without any calibration.
+run. So the links are slowed down by a time scale, and results are held back for a while, as on the emulated devices:
+who goes on at once finds its caches as it has left them. Both less where they would take the seconds. Every run of the
+experiment is carried out for some rounds, at its own size where seconds are enough for that, and for a few at two
+smaller ones; how long that takes is predicted first, without any calibration.
 """
 
 import asyncio
@@ -36,12 +36,14 @@ SECONDS = 40.0
 MOST_ROUNDS, FEWEST_ROUNDS = 32, 3
 SIZES = 3
 TRIMMED = 0.1
-"""The share of the measured times left out at either end: what else the host did shows there."""
+"""The share of the measured times left out at either end, and one of three at least: what else the host did shows
+there, and that what is seldom done takes its time for a second time, too."""
 UNKNOWN_SECONDS = 1e-3
 ASSUMED_EFFICIENCY = 0.9
 """What a call takes on top of its work, and the share of the roofline, before anything is known."""
-SCALES = (3.0, 1.0, 1 / 4, 1 / 16)
-"""The first at which there is time for every run at its own size."""
+PACES = ((3.0, 3.0), (3.0, 1.0), (1.0, 1.0), (1 / 4, 1.0), (1 / 16, 1.0))
+"""Time scales, and what the devices are slowed down by: the first at which there is time for every run at its own
+size."""
 FACTORS = 9
 """By how many a stage's spread is told."""
 TIMERS, TIMER_SECONDS = 50, 0.003
@@ -56,8 +58,9 @@ def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
 
     Raises what the run raises, and `EdgebedError` when a stage could not be measured.
     """
-    for scale in SCALES:
-        plan = plan.model_copy(update={"scale": scale})
+    for scale, slowdown in PACES:
+        nodes = [node.model_copy(update={"slowdown": slowdown}) for node in plan.nodes]
+        plan = plan.model_copy(update={"scale": scale, "nodes": nodes})
         sizes = [_affordable(plan, host, run, seconds / len(plan.runs)) for run in plan.runs]
         if all(chosen[0].own for chosen in sizes):
             break
@@ -114,7 +117,7 @@ class _Tally:
         self.works[role, stage] = work
         taken = UNKNOWN_SECONDS + (work.flops / self._flops if work else 0.0)
         self.total += taken
-        return taken / self._scale
+        return max(taken / self._scale, taken * device.slowdown)
 
 
 class _Size:
@@ -207,7 +210,7 @@ def _stages(
     # The same work in several runs, such as the clients' in most algorithms, is measured by all of them.
     same: defaultdict[tuple[str, str, Work | str], list[float]] = defaultdict(list)
     for (run, role, stage), by_node in cpu.items():
-        later = [value for values in by_node.values() for value in values[1:]] or [v[0] for v in by_node.values()]
+        later = [value for values in by_node.values() for value in values[1:]]
         same[role, stage, works[run].get((role, stage)) or run] += later
     points: defaultdict[tuple[str, str, str], list[Point]] = defaultdict(list)
     firsts: dict[tuple[str, str, str], float] = {}
@@ -215,7 +218,7 @@ def _stages(
     spreads: dict[tuple[str, str, str], tuple[float, ...]] = {}
     for (run, role, stage), by_node in cpu.items():
         work = works[run].get((role, stage))
-        later = same[role, stage, work or run]
+        later = same[role, stage, work or run] or [values[0] for values in by_node.values()]
         usual = statistics.fmean(_trimmed(later))
         extra = max(0.0, statistics.fmean(values[0] for values in by_node.values()) - usual)
         key = names[run], role, stage
@@ -239,7 +242,7 @@ def _stages(
 def _trimmed(values: Iterable[float]) -> list[float]:
     """In order, without the TRIMMED share at either end."""
     ordered = sorted(values)
-    cut = int(TRIMMED * len(ordered))
+    cut = max(int(TRIMMED * len(ordered)), 1 if len(ordered) >= 3 else 0)
     return ordered[cut : len(ordered) - cut]
 
 

@@ -110,11 +110,10 @@ def _interruption(plan: Plan) -> float:
 
 
 def calibration_plan(experiment: Experiment, host: Host) -> Plan:
-    """The experiment as it is calibrated: in processes, on this host's cores as they are, and without its scenario."""
+    """The experiment as it is calibrated: in processes, and without its scenario; `calibrate` sets the pace."""
     as_processes = {"time_scale": 1.0, "training": True, "compute": "stretched", "links": "bus", "scenario": None}
     trained = experiment.model_copy(update=as_processes)
     plan = make_plan(trained, host.core_flops, host.cores, virtual=True, awake=host.awake)
-    plan = plan.model_copy(update={"nodes": [node.model_copy(update={"slowdown": 1.0}) for node in plan.nodes]})
     if len(plan.nodes) > MOST_NODES:
         left: defaultdict[str, int] = defaultdict(lambda: MOST_NODES // len(plan.peers))
         kept = []
