@@ -1,10 +1,10 @@
 """Measures what the stages of an experiment take this host: a short run of it, in processes as in any other.
 
 Nothing less will do: a stage that has its core's caches for itself takes less CPU time than between the waits of a real
-run. So the links are slowed down by a time scale, and results are held back for a while, as on the emulated devices:
-who goes on at once finds its caches as it has left them. Both less where they would take the seconds. Every run of the
-experiment is carried out for some rounds, at its own size where seconds are enough for that, and for a few at two
-smaller ones; how long that takes is predicted first, without any calibration.
+run, and more after a longer wait. So links and devices are the emulated ones; where they would take more seconds than
+there are, results are not held back, and if need be the links are made faster. Every run of the experiment is carried
+out for some rounds, at its own size where seconds are enough for that, and for a few at two smaller ones; how long that
+takes is predicted first, without any calibration.
 """
 
 import asyncio
@@ -41,9 +41,9 @@ there, and that what is seldom done takes its time for a second time, too."""
 UNKNOWN_SECONDS = 1e-3
 ASSUMED_EFFICIENCY = 0.9
 """What a call takes on top of its work, and the share of the roofline, before anything is known."""
-PACES = ((3.0, 3.0), (3.0, 1.0), (1.0, 1.0), (1 / 4, 1.0), (1 / 16, 1.0))
-"""Time scales, and what the devices are slowed down by: the first at which there is time for every run at its own
-size."""
+PACES = ((1.0, None), (3.0, 1.0), (1.0, 1.0), (1 / 4, 1.0), (1 / 16, 1.0))
+"""Time scales, and what the devices are slowed down by, None: as emulated. The first at which there is time for every
+run at its own size."""
 FACTORS = 9
 """By how many a stage's spread is told."""
 TIMERS, TIMER_SECONDS = 50, 0.003
@@ -58,13 +58,15 @@ def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
 
     Raises what the run raises, and `EdgebedError` when a stage could not be measured.
     """
+    emulated = plan
     for scale, slowdown in PACES:
-        nodes = [node.model_copy(update={"slowdown": slowdown}) for node in plan.nodes]
-        plan = plan.model_copy(update={"scale": scale, "nodes": nodes})
+        plan = _at_pace(emulated, scale, slowdown)
         sizes = [_affordable(plan, host, run, seconds / len(plan.runs)) for run in plan.runs]
         if all(chosen[0].own for chosen in sizes):
             break
-    _share_out(sizes, seconds)
+    left = seconds - FEWEST_ROUNDS * sum(size.round_seconds for chosen in sizes for size in chosen[1:])
+    for chosen, rounds in zip(sizes, rounds_in(left, [chosen[0].round_seconds for chosen in sizes]), strict=True):
+        chosen[0].rounds = rounds
     names = {f"{run.name}/{number}": run.name for run, chosen in zip(plan.runs, sizes, strict=True)
              for number in range(len(chosen))}  # fmt: skip
     runs = [
@@ -92,6 +94,11 @@ def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
         cost=CostModel(core_flops=host.core_flops, bandwidth=bandwidth, stages=tuple(stages)),
         overheads=_overheads(spans, plan.scale),
     )
+
+
+def _at_pace(plan: Plan, scale: float, slowdown: float | None) -> Plan:
+    nodes = [node.model_copy(update={"slowdown": slowdown or node.slowdown}) for node in plan.nodes]
+    return plan.model_copy(update={"scale": scale, "nodes": nodes})
 
 
 def computed(plan: Plan, host: Host) -> set[tuple[str, str, str]]:
@@ -163,15 +170,18 @@ def _affordable(plan: Plan, host: Host, run: RunPlan, seconds: float) -> list[_S
     return chosen
 
 
-def _share_out(chosen: Sequence[Sequence[_Size]], seconds: float) -> None:
-    """Have the first size of every run measured for as many rounds as there is time for, beside the few of the others:
-    for the same time each, but what is enough for one is left to those whose rounds take longer. They tell the least
-    of what is seldom done in them."""
-    left = seconds - FEWEST_ROUNDS * sum(size.round_seconds for sizes in chosen for size in sizes[1:])
-    firsts = sorted((sizes[0] for sizes in chosen), key=lambda size: size.round_seconds)
-    for sharing, size in zip(range(len(firsts), 0, -1), firsts, strict=True):
-        size.rounds = min(MOST_ROUNDS, max(FEWEST_ROUNDS, int(left / sharing / size.round_seconds)))
-        left -= size.rounds * size.round_seconds
+def rounds_in(seconds: float, round_seconds: Sequence[float]) -> list[int]:
+    """How many rounds there is time for of runs whose rounds take `round_seconds`, all in `seconds` together.
+
+    Each has the same time, but what is enough for one is left to those whose rounds take longer: they tell the least of
+    what is seldom done in them.
+    """
+    rounds = [0] * len(round_seconds)
+    by_length = sorted(range(len(rounds)), key=lambda run: round_seconds[run])
+    for sharing, run in zip(range(len(rounds), 0, -1), by_length, strict=True):
+        rounds[run] = min(MOST_ROUNDS, max(FEWEST_ROUNDS, int(seconds / sharing / round_seconds[run])))
+        seconds -= rounds[run] * round_seconds[run]
+    return rounds
 
 
 def _measure(plan: Plan) -> list[Span]:

@@ -3,13 +3,14 @@ from pathlib import Path
 import pytest
 
 from emulator import calibration
-from emulator.calibrate import _stages, copy_bandwidth
+from emulator.calibrate import FEWEST_ROUNDS, MOST_ROUNDS, _stages, copy_bandwidth, rounds_in
 from emulator.calibration import Calibration, Overheads, default_path, read, subject, write
 from emulator.cost import CostModel, StageCost
 from emulator.errors import InputError
 from emulator.host import Host
 from emulator.library import load_experiment
 from emulator.node import Work
+from emulator.plan import Plan
 from emulator.prediction import calibration_plan, cost_model
 from emulator.timeline import Span
 from tests.tolerance import assert_close
@@ -121,6 +122,28 @@ def test_the_same_work_is_measured_by_all_runs_that_do_it() -> None:
         assert_close(stage.efficiency, efficiency, what=run)
 
 
+def test_what_was_done_once_in_a_run_is_told_by_the_others_that_did_it_more_often() -> None:
+    """The first time takes longer, and of three others what one more takes does not count."""
+    spans = [
+        Span(run, number, "server", "average", 0.0, cpu, cpu=cpu, mode="stretched")
+        for run, took in (("sfl/0", [9.0, 0.3, 0.1, 0.1]), ("sfl/1", [9.0]))
+        for number, cpu in enumerate(took, 1)
+    ]
+    works = {run: {("server", "average"): Work(1e9)} for run in ("sfl/0", "sfl/1")}
+    names = dict.fromkeys(works, "sfl")
+    (stage,) = _stages(plan(clients=1), spans, names, works, core_flops=1e10, bandwidth=1e12)
+    assert stage.efficiency is not None
+    assert_close(stage.overhead + 0.1 / stage.efficiency, 0.1, what="an average")
+
+
+def test_the_time_that_a_run_does_not_need_is_left_to_those_whose_rounds_take_longer() -> None:
+    quick, long, longest = 0.1, 1.0, 3.0
+    enough = MOST_ROUNDS * quick
+    assert rounds_in(enough + 12.0, [longest, quick, long]) == [FEWEST_ROUNDS, MOST_ROUNDS, 6]
+    assert rounds_in(enough + 40.0, [longest, quick, long]) == [6, MOST_ROUNDS, 20]
+    assert rounds_in(1.0, [longest, quick, long]) == [FEWEST_ROUNDS] * 3
+
+
 def test_a_stages_spread_is_that_of_its_own_size_without_the_ends() -> None:
     took = [0.1 * (1 + number % 5) for number in range(50)] + [9.0]
     spans = [Span("psl/0", 1, "server", "think", 0.0, cpu, cpu=cpu, mode="stretched") for cpu in [1.0, *took]]
@@ -191,7 +214,7 @@ def test_a_calibration_that_does_not_know_interruptions_is_none_under_a_quota(
         cost_model(throttled.model_copy(update={"calibration": str(path)}), host)
     measured = [1e-4]
 
-    async def measure() -> float:
+    async def measure(_: Plan) -> float:
         return measured.pop()
 
     monkeypatch.setattr("emulator.runtime.interruption.measure", measure)

@@ -7,8 +7,10 @@ from workloads import config
 from emulator.errors import InputError
 from nodes import client, server
 from nodes.config import read
+from nodes.models import build
 from nodes.options import SLOptions
 from nodes.server import orders
+from nodes.state import take
 from nodes.trainer import Trainer
 
 ALGORITHMS = ["gapsl", "epsl", "psl", "sfl", "sl"]
@@ -27,6 +29,24 @@ def test_every_algorithm_learns(algorithm):
     assert list(metrics["loss"]) == list(range(1, 41))
     assert metrics["accuracy"][40] > 0.3  # ten classes
     assert metrics["accuracy_min"][40] <= metrics["accuracy"][40] <= metrics["accuracy_max"][40]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_what_a_client_computes_may_be_repeated_alone_for_its_weights_stay(optimizer, monkeypatch):
+    models = []
+
+    def kept(*layers, **which):
+        models.append(build(*layers, **which))
+        return models[-1]
+
+    monkeypatch.setattr("nodes.practice.build", kept)
+    once = client.computation(config(optimizer={"name": optimizer}))
+    (model,) = models
+    before = take(model)
+    for _ in range(3):
+        once()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert all((weights == before[name]).all() for name, weights in take(model).items())
 
 
 def test_gapsl_puts_psls_bytes_on_the_wire_round_by_round():
