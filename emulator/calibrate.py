@@ -1,10 +1,10 @@
 """Measures what the stages of an experiment take this host: a short run of it, in processes as in any other.
 
 Nothing less will do: a stage that has its core's caches for itself takes less CPU time than between the waits of a real
-run, and more after a longer wait. So links and devices are the emulated ones; where they would take more seconds than
-there are, results are not held back, and if need be the links are made faster. Every run of the experiment is carried
-out for some rounds, at its own size where seconds are enough for that, and for a few at two smaller ones; how long that
-takes is predicted first, without any calibration.
+run, and more after a longer wait. So links and devices are the emulated ones; where these would take more seconds than
+there are, results are not held back, but the links slowed down instead, or if need be made faster. Every run of the
+experiment is carried out for some rounds, at its own size where seconds are enough for that, and for a few at two
+smaller ones; how long that takes is predicted first, without any calibration.
 """
 
 import asyncio
