@@ -313,13 +313,16 @@ def test_the_tests_would_see_a_process_that_is_left() -> None:
     """The helper that all tests here rely on, on a process that it has to find."""
     command = Command("--version", cwd=Path.cwd())
     command.process.wait(30)
-    left = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: command._mark}, start_new_session=True)
-    try:
-        with pytest.raises(AssertionError, match="left running: sleep 60"):
-            command.finish()
-    finally:
-        left.kill()
-        left.wait()
+    environment = {**os.environ, MARK: command._mark}
+    with subprocess.Popen(["yes"], env=environment, stdout=subprocess.PIPE, start_new_session=True) as left:
+        try:
+            # Until it has said something, the kernel may show it without its environment.
+            assert left.stdout is not None
+            assert left.stdout.read(1) == b"y"
+            with pytest.raises(AssertionError, match="left running: yes"):
+                command.finish()
+        finally:
+            left.kill()
 
 
 @pytest.mark.alone
