@@ -29,15 +29,16 @@ from emulator.throttled import STEP, Step
 NAME = "interruption"
 UNDISTURBED = quota.bandwidth(1.0)
 INTERRUPTED = quota.bandwidth(quota.LEAST_QUOTA / quota.PERIOD)
-COMPARISONS = 12
+COMPARISONS = 10
 """Side by side, for a host's speed changes by the second."""
-UNDISTURBED_SECONDS, INTERRUPTED_SECONDS = 0.4, 2.0
+UNDISTURBED_SECONDS, INTERRUPTED_SECONDS = 0.5, 3.5
+"""Each is long enough for a whole step of the longest."""
 START_SECONDS = 60.0
 LEAST_COMPARISONS = 5
 
 
 async def measure(plan: Plan) -> float:
-    """CPU seconds for each interruption of what `plan`'s programs compute, in about half a minute.
+    """CPU seconds for each interruption of what `plan`'s programs compute, in less than a minute.
 
     Where none of them says what that is (see `program.computation`), of the reference workload.
     Raises `InputError` where there is no engine that can be used, `EdgebedError` where the quotas were not in force.

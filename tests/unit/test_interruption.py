@@ -1,10 +1,12 @@
 import math
+from collections.abc import Callable
 
 import pytest
 
+from emulator import throttled
 from emulator.errors import EdgebedError
 from emulator.runtime.interruption import INTERRUPTED, LEAST_COMPARISONS, cost
-from emulator.throttled import Step
+from emulator.throttled import LONGEST_STEP, Step
 from tests.tolerance import assert_close
 
 SHARE = INTERRUPTED.cores
@@ -37,3 +39,33 @@ def test_a_quota_that_was_not_in_force_is_an_error(cores: float) -> None:
 @pytest.mark.parametrize("step", [Step(math.inf, 0.0123), Step(0.1, 1e-7)])
 def test_a_step_is_read_as_it_was_written(step: Step) -> None:
     assert Step.parse(str(step)) == step
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ((5.0, 1.0, 0.9), 0),  # the first call has memory to ask for as well
+        ((5.0, 1.1), 1),
+        ((0.5, 0.4), 0),
+        ((9.0, 9.0), 2),  # the least there is, however long it takes
+    ],
+)
+def test_a_step_is_of_the_largest_size_that_is_soon_over(
+    seconds: tuple[float, ...], chosen: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`seconds`: of the calls at its own size, in shares of the longest; at half the size they take half as long."""
+    calls: list[int] = []
+
+    def program(name: str) -> Callable[[dict[str, int]], Callable[[], object]]:
+        return lambda config: lambda: calls.append(config["size"])
+
+    def timed(step: Callable[[], object]) -> float:
+        step()
+        number = sum(1 for size in calls if size == calls[-1]) - 1
+        return LONGEST_STEP * seconds[min(number, len(seconds) - 1)] / 2 ** calls[-1]
+
+    monkeypatch.setattr(throttled, "computation", program)
+    monkeypatch.setattr(throttled, "sizer", lambda name: lambda own: [{"size": size} for size in range(3)])
+    monkeypatch.setattr(throttled, "_timed", timed)
+    throttled._of_program("any", "{}")()
+    assert calls[-1] == chosen
