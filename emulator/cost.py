@@ -15,8 +15,9 @@ a calibration `a` is 0, `e` is 1 and memory no limit: every device reaches its p
 A CPU quota interrupts a computation after each `q` CPU seconds, and each time the core's caches have to be filled anew,
 which takes `i` more: a call of `c` CPU seconds becomes one of `c + (c' / q) i`, that is `c' = c q / (q - i)`.
 
-No two calls of a stage take the same: each takes `c` times a factor of mean 1, drawn from those that were measured.
-A round waits for the slowest of its clients, so that its mean would come out too short without. The draw depends on the
+No two calls of a stage take the same: each takes `c` times a factor of mean 1, one of those that were measured. A round
+waits for the slowest of its clients, so that its mean would come out too short without. A node takes each factor once
+before it takes one again, so that few calls have nearly the measured mean and median too; in which order depends on the
 seed, the run, the node, the stage and the number of the call, and on nothing else.
 """
 
@@ -161,6 +162,8 @@ class Charges:
         self._first_run = first_run
         self._drawn_for = f"{seed}/{run}"
         self._calls: Counter[tuple[str, str]] = Counter()
+        self._places: dict[tuple[str, str], list[int]] = {}
+        """Of each node's stage: which factors it has yet to take, from the last to the next."""
 
     def seconds(self, node: str, role: str, stage: str, work: Work | None, device: Hardware) -> float:
         """Emulated seconds that this call takes the node's device.
@@ -185,7 +188,7 @@ class Charges:
         self._calls[node, stage] += 1
         taken = host_seconds(cost, work, self._model)
         if cost.spread:
-            taken *= cost.spread[int(_draw(f"{self._drawn_for}/{node}/{stage}/{call}") * len(cost.spread))]
+            taken *= self._factor(node, stage, call, cost.spread)
         if call == 0:
             taken += cost.cold if self._first_run else cost.first
         if not math.isinf(device.at_a_time):
@@ -196,6 +199,14 @@ class Charges:
                 )
             taken = interrupted(taken, self._model.interruption, device.at_a_time)
         return taken * device.slowdown
+
+    def _factor(self, node: str, stage: str, call: int, spread: Sequence[float]) -> float:
+        left = self._places.get((node, stage))
+        if not left:
+            of = f"{self._drawn_for}/{node}/{stage}/{call}"
+            left = sorted(range(len(spread)), key=lambda place: _draw(f"{of}/{place}"))
+            self._places[node, stage] = left
+        return spread[left.pop()]
 
     def _nominal(self, node: str, stage: str, work: Work | None, training: float) -> float:
         if math.isinf(training):

@@ -20,8 +20,8 @@ from emulator.system import keep_memory
 STEP = "step"
 """Begins the line of each: libraries may have something to say as well."""
 LONGEST_STEP = 0.15
-"""CPU seconds: of a computation's sizes, the largest that takes no more is chosen, its own if it can be, for interrupting
-half as much work costs another half more. Under a quota a step takes ten times that."""
+"""CPU seconds: of a computation's sizes, the largest that takes no more is chosen, its own if it can be: interrupting a
+batch of half the size costs half as much again. Under a quota a step takes ten times that."""
 LIFE_SECONDS = 180.0
 """It ends by itself: who has started it may have been killed."""
 
