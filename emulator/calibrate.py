@@ -4,7 +4,8 @@ Nothing less will do: a stage that has its core's caches for itself takes less C
 run, and more after a longer wait. So links and devices are the emulated ones; where these would take more seconds than
 there are, results are not held back, but the links slowed down instead, or if need be made faster. Every run of the
 experiment is carried out for some rounds, at its own size where seconds are enough for that, and for a few at two
-smaller ones; how long that takes is predicted first, without any calibration.
+smaller ones; how long that takes is predicted first, without any calibration. The runs take turns, each with some of
+its rounds: a host's speed changes by the second, and no run is to have but one moment of it.
 """
 
 import asyncio
@@ -34,6 +35,8 @@ from emulator.timeline import Entry, Span
 SECONDS = 40.0
 """Of this host's time, about, for all runs of an experiment; starting its processes comes on top."""
 MOST_ROUNDS, FEWEST_ROUNDS = 32, 3
+TURNS, LEAST_OF_A_TURN = 3, 4
+"""How often a run's turn comes, and how many rounds it has in one, if it has several: its first call tells nothing."""
 SIZES = 3
 TRIMMED = 0.1
 """The share of the measured times left out at either end, and one of three at least: what else the host did shows
@@ -67,18 +70,19 @@ def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
     left = seconds - FEWEST_ROUNDS * sum(size.round_seconds for chosen in sizes for size in chosen[1:])
     for chosen, rounds in zip(sizes, rounds_in(left, [chosen[0].round_seconds for chosen in sizes]), strict=True):
         chosen[0].rounds = rounds
-    names = {f"{run.name}/{number}": run.name for run, chosen in zip(plan.runs, sizes, strict=True)
-             for number in range(len(chosen))}  # fmt: skip
-    runs = [
-        RunPlan(name=f"{run.name}/{number}", config={**size.config, "rounds": size.rounds})
-        for run, chosen in zip(plan.runs, sizes, strict=True)
-        for number, size in enumerate(chosen)
-    ]
-    works = {
-        f"{run.name}/{number}": size.works
+    sizes_by_name = {
+        f"{run.name}/{number}": (run.name, size)
         for run, chosen in zip(plan.runs, sizes, strict=True)
         for number, size in enumerate(chosen)
     }
+    runs = [
+        RunPlan(name=f"{name}/{turn}", config={**size.config, "rounds": rounds})
+        for turn in range(TURNS)
+        for name, (_, size) in sizes_by_name.items()
+        for rounds in turns_of(size.rounds)[turn : turn + 1]
+    ]
+    names = {name: run for name, (run, _) in sizes_by_name.items()}
+    works = {name: size.works for name, (_, size) in sizes_by_name.items()}
     spans = _measure(plan.model_copy(update={"runs": runs}))
     bandwidth = copy_bandwidth()
     stages = _stages(plan, spans, names, works, host.core_flops, bandwidth)
@@ -184,6 +188,12 @@ def rounds_in(seconds: float, round_seconds: Sequence[float]) -> list[int]:
     return rounds
 
 
+def turns_of(rounds: int) -> list[int]:
+    """How many of a run's `rounds` there are in each of its turns."""
+    turns = min(TURNS, max(1, rounds // LEAST_OF_A_TURN))
+    return [rounds // turns + (turn < rounds % turns) for turn in range(turns)]
+
+
 def _measure(plan: Plan) -> list[Span]:
     from emulator.runtime import local  # and with it the control API: seldom needed, slow to import
 
@@ -211,27 +221,32 @@ def _stages(
     core_flops: float,
     bandwidth: float,
 ) -> list[StageCost]:
+    """`spans`: of runs named by size and turn; `names` and `works`: of each size, the experiment's run, and what is
+    computed."""
     roles = {node.name: node.role for node in plan.nodes}
-    cpu: defaultdict[tuple[str, str, str], defaultdict[str, list[float]]]
-    cpu = defaultdict(lambda: defaultdict(list))  # by run, role and stage: each node's times, in order
+    cpu: defaultdict[tuple[str, str, str], defaultdict[tuple[str, str], list[float]]]
+    cpu = defaultdict(lambda: defaultdict(list))  # by size, role and stage: the times of each turn and node, in order
     for span in spans:
         if span.cpu is not None:
-            cpu[span.run, roles[span.node], span.stage][span.node].append(span.cpu)
+            size, _, turn = span.run.rpartition("/")
+            cpu[size, roles[span.node], span.stage][turn, span.node].append(span.cpu)
     # The same work in several runs, such as the clients' in most algorithms, is measured by all of them.
     same: defaultdict[tuple[str, str, Work | str], list[float]] = defaultdict(list)
-    for (run, role, stage), by_node in cpu.items():
-        later = [value for values in by_node.values() for value in values[1:]]
-        same[role, stage, works[run].get((role, stage)) or run] += later
+    for (size, role, stage), times in cpu.items():
+        later = [value for values in times.values() for value in values[1:]]
+        same[role, stage, works[size].get((role, stage)) or size] += later
     points: defaultdict[tuple[str, str, str], list[Point]] = defaultdict(list)
     firsts: dict[tuple[str, str, str], float] = {}
     cold: dict[Key, float] = {}
     spreads: dict[tuple[str, str, str], tuple[float, ...]] = {}
-    for (run, role, stage), by_node in cpu.items():
-        work = works[run].get((role, stage))
-        later = same[role, stage, work or run] or [values[0] for values in by_node.values()]
+    for (size, role, stage), times in cpu.items():
+        work = works[size].get((role, stage))
+        later = same[role, stage, work or size] or [values[0] for values in times.values()]
         usual = statistics.fmean(_trimmed(later))
-        extra = max(0.0, statistics.fmean(values[0] for values in by_node.values()) - usual)
-        key = names[run], role, stage
+        began, _ = next(iter(times))
+        first = statistics.fmean(values[0] for (turn, _), values in times.items() if turn == began)
+        extra = max(0.0, first - usual)
+        key = names[size], role, stage
         cold.setdefault((role, stage), extra)
         firsts.setdefault(key, extra)
         spreads.setdefault(key, _spread(later))

@@ -1,9 +1,20 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from emulator import calibration
-from emulator.calibrate import FEWEST_ROUNDS, MOST_ROUNDS, _stages, copy_bandwidth, rounds_in
+from emulator.calibrate import (
+    FEWEST_ROUNDS,
+    LEAST_OF_A_TURN,
+    MOST_ROUNDS,
+    TURNS,
+    _stages,
+    copy_bandwidth,
+    rounds_in,
+    turns_of,
+)
 from emulator.calibration import Calibration, Overheads, default_path, read, subject, write
 from emulator.cost import CostModel, StageCost
 from emulator.errors import InputError
@@ -96,7 +107,7 @@ def test_stages_are_fitted_from_what_was_measured_without_the_first_calls() -> N
         for node in ("client-1", "client-2"):
             for number in range(1, 6):
                 took = cpu + (1.0 if number == 1 else 0.0)
-                spans.append(Span(run, number, node, "think", 0.0, took, cpu=took, mode="stretched"))
+                spans.append(Span(f"{run}/0", number, node, "think", 0.0, took, cpu=took, mode="stretched"))
     works = {"psl/0": {("client", "think"): Work(4e9)}, "psl/1": {("client", "think"): Work(2e9)}}
     (stage,) = _stages(made, spans, {"psl/0": "psl", "psl/1": "psl"}, works, core_flops=1e10, bandwidth=1e12)
     assert (stage.run, stage.role, stage.stage) == ("psl", "client", "think")
@@ -109,7 +120,7 @@ def test_stages_are_fitted_from_what_was_measured_without_the_first_calls() -> N
 
 def test_the_same_work_is_measured_by_all_runs_that_do_it() -> None:
     spans = [
-        Span(run, number, "client-1", "think", 0.0, cpu, cpu=cpu, mode="stretched")
+        Span(f"{run}/0", number, "client-1", "think", 0.0, cpu, cpu=cpu, mode="stretched")
         for run, cpu in (("psl/0", 0.5), ("sfl/0", 0.3), ("sl/0", 0.2))
         for number in range(1, 6)
     ]
@@ -125,7 +136,7 @@ def test_the_same_work_is_measured_by_all_runs_that_do_it() -> None:
 def test_what_was_done_once_in_a_run_is_told_by_the_others_that_did_it_more_often() -> None:
     """The first time takes longer, and of three others what one more takes does not count."""
     spans = [
-        Span(run, number, "server", "average", 0.0, cpu, cpu=cpu, mode="stretched")
+        Span(f"{run}/0", number, "server", "average", 0.0, cpu, cpu=cpu, mode="stretched")
         for run, took in (("sfl/0", [9.0, 0.3, 0.1, 0.1]), ("sfl/1", [9.0]))
         for number, cpu in enumerate(took, 1)
     ]
@@ -134,6 +145,35 @@ def test_what_was_done_once_in_a_run_is_told_by_the_others_that_did_it_more_ofte
     (stage,) = _stages(plan(clients=1), spans, names, works, core_flops=1e10, bandwidth=1e12)
     assert stage.efficiency is not None
     assert_close(stage.overhead + 0.1 / stage.efficiency, 0.1, what="an average")
+
+
+def test_each_turn_begins_anew_and_the_first_began_cold() -> None:
+    spans = [
+        Span(f"psl/0/{turn}", number, "client-1", "think", 0.0, cpu, cpu=cpu, mode="stretched")
+        for turn, first, usual in ((0, 9.0, 0.1), (1, 4.0, 0.2), (2, 4.0, 0.3))
+        for number, cpu in enumerate((first, usual, usual), 1)
+    ]
+    (stage,) = _stages(plan(clients=1), spans, {"psl/0": "psl"}, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
+    assert_close(stage.overhead, 0.2, what="a call")
+    assert_close(stage.first, 8.8, what="the first call's extra")
+
+
+def test_a_stage_of_one_call_a_turn_is_known_by_these() -> None:
+    spans = [
+        Span(f"psl/0/{turn}", 9, "server", "average", 0.0, cpu, cpu=cpu, mode="stretched")
+        for turn, cpu in ((1, 0.3), (2, 0.1))  # and none in the first
+    ]
+    (stage,) = _stages(plan(clients=1), spans, {"psl/0": "psl"}, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
+    assert_close(stage.overhead, 0.2, what="a call")
+
+
+@given(st.integers(FEWEST_ROUNDS, 1000))
+def test_turns_have_all_rounds_and_about_as_many_each(rounds: int) -> None:
+    turns = turns_of(rounds)
+    assert sum(turns) == rounds
+    assert max(turns) - min(turns) <= 1
+    assert len(turns) == 1 or min(turns) >= LEAST_OF_A_TURN
+    assert len(turns) == TURNS or rounds < LEAST_OF_A_TURN * (len(turns) + 1)
 
 
 def test_the_time_that_a_run_does_not_need_is_left_to_those_whose_rounds_take_longer() -> None:
@@ -146,13 +186,13 @@ def test_the_time_that_a_run_does_not_need_is_left_to_those_whose_rounds_take_lo
 
 def test_a_stages_spread_is_that_of_its_own_size_without_the_ends() -> None:
     took = [0.1 * (1 + number % 5) for number in range(50)] + [9.0]
-    spans = [Span("psl/0", 1, "server", "think", 0.0, cpu, cpu=cpu, mode="stretched") for cpu in [1.0, *took]]
+    spans = [Span("psl/0/0", 1, "server", "think", 0.0, cpu, cpu=cpu, mode="stretched") for cpu in [1.0, *took]]
     (stage,) = _stages(plan(clients=1), spans, {"psl/0": "psl"}, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
     assert_close(sum(stage.spread) / len(stage.spread), 1.0, what="mean factor")
     assert stage.spread == tuple(sorted(stage.spread))
     assert_close(stage.overhead * stage.spread[4], 0.3, relative=0.01, what="the median")
     assert stage.overhead * stage.spread[-1] < 0.6
-    few = [Span("psl/0", 1, "server", "think", 0.0, cpu, cpu=cpu, mode="stretched") for cpu in (1.0, 0.1, 0.2)]
+    few = [Span("psl/0/0", 1, "server", "think", 0.0, cpu, cpu=cpu, mode="stretched") for cpu in (1.0, 0.1, 0.2)]
     (unknown,) = _stages(plan(clients=1), few, {"psl/0": "psl"}, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
     assert unknown.spread == ()
 
