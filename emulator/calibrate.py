@@ -47,8 +47,8 @@ ASSUMED_EFFICIENCY = 0.9
 PACES = ((1.0, None), (3.0, 1.0), (1.0, 1.0), (1 / 4, 1.0), (1 / 16, 1.0))
 """Time scales, and what the devices are slowed down by, None: as emulated. The first at which there is time for every
 run at its own size."""
-FACTORS = 9
-"""By how many a stage's spread is told."""
+FACTORS, FEWEST_FACTORS = 9, 3
+"""By how many a stage's spread is told, where it was measured as often."""
 TIMERS, TIMER_SECONDS = 50, 0.003
 COPIED = 32 * 2**20
 
@@ -272,11 +272,12 @@ def _trimmed(values: Iterable[float]) -> list[float]:
 
 
 def _spread(values: Iterable[float]) -> tuple[float, ...]:
-    """What `values` are beside their mean (see `StageCost.spread`); of fewer than FACTORS, nothing is known."""
+    """What `values` are beside their mean (see `StageCost.spread`); of fewer than FEWEST_FACTORS, nothing is known."""
     kept = _trimmed(values)
-    if len(kept) < FACTORS:
+    count = min(FACTORS, len(kept))
+    if count < FEWEST_FACTORS:
         return ()
-    factors = np.quantile(kept, (np.arange(FACTORS) + 0.5) / FACTORS)
+    factors = np.quantile(kept, (np.arange(count) + 0.5) / count, method="hazen")  # of as many values, themselves
     return tuple((factors / factors.mean()).tolist())
 
 

@@ -1,12 +1,16 @@
 """What every test here is run with."""
 
 import os
+import signal
 from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+
+# What a script has started in the background ignores interrupts, and so would all that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy core makes single examples slow, and says nothing about the code: pytest's own time limit is enough.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

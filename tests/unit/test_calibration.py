@@ -192,6 +192,13 @@ def test_a_stages_spread_is_that_of_its_own_size_without_the_ends() -> None:
     assert stage.spread == tuple(sorted(stage.spread))
     assert_close(stage.overhead * stage.spread[4], 0.3, relative=0.01, what="the median")
     assert stage.overhead * stage.spread[-1] < 0.6
+    # Of seven, five are neither the least nor the most: their median is not their mean.
+    some = [Span("psl/0/0", 1, "server", "think", 0.0, cpu, cpu=cpu, mode="stretched")
+            for cpu in (1.0, 0.1, 0.1, 0.1, 0.1, 0.1, 0.3, 0.9)]  # fmt: skip
+    (stage,) = _stages(plan(clients=1), some, {"psl/0": "psl"}, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
+    assert len(stage.spread) == 5
+    assert_close(stage.overhead * stage.spread[2], 0.1, what="the median")
+    assert_close(stage.overhead, 0.14, what="the mean")
     few = [Span("psl/0/0", 1, "server", "think", 0.0, cpu, cpu=cpu, mode="stretched") for cpu in (1.0, 0.1, 0.2)]
     (unknown,) = _stages(plan(clients=1), few, {"psl/0": "psl"}, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
     assert unknown.spread == ()
