@@ -70,22 +70,20 @@ def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
     left = seconds - FEWEST_ROUNDS * sum(size.round_seconds for chosen in sizes for size in chosen[1:])
     for chosen, rounds in zip(sizes, rounds_in(left, [chosen[0].round_seconds for chosen in sizes]), strict=True):
         chosen[0].rounds = rounds
-    sizes_by_name = {
-        f"{run.name}/{number}": (run.name, size)
+    measured = {
+        f"{run.name}/{number}": size
         for run, chosen in zip(plan.runs, sizes, strict=True)
         for number, size in enumerate(chosen)
     }
     runs = [
         RunPlan(name=f"{name}/{turn}", config={**size.config, "rounds": rounds})
         for turn in range(TURNS)
-        for name, (_, size) in sizes_by_name.items()
+        for name, size in measured.items()
         for rounds in turns_of(size.rounds)[turn : turn + 1]
     ]
-    names = {name: run for name, (run, _) in sizes_by_name.items()}
-    works = {name: size.works for name, (_, size) in sizes_by_name.items()}
     spans = _measure(plan.model_copy(update={"runs": runs}))
     bandwidth = copy_bandwidth()
-    stages = _stages(plan, spans, names, works, host.core_flops, bandwidth)
+    stages = _stages(plan, spans, {name: size.works for name, size in measured.items()}, host.core_flops, bandwidth)
     missing = {run.name for run in plan.runs} - {stage.run for stage in stages}
     if missing:
         raise EdgebedError(f"{', '.join(sorted(missing))}: nothing was computed, so nothing could be calibrated")
@@ -216,13 +214,11 @@ def _measure(plan: Plan) -> list[Span]:
 def _stages(
     plan: Plan,
     spans: Sequence[Span],
-    names: dict[str, str],
     works: dict[str, dict[Key, Work | None]],
     core_flops: float,
     bandwidth: float,
 ) -> list[StageCost]:
-    """`spans`: of runs named by size and turn; `names` and `works`: of each size, the experiment's run, and what is
-    computed."""
+    """`spans`: of runs named `RUN/SIZE/TURN`, after the experiment's; `works`: what is computed, by `RUN/SIZE`."""
     roles = {node.name: node.role for node in plan.nodes}
     cpu: defaultdict[tuple[str, str, str], defaultdict[tuple[str, str], list[float]]]
     cpu = defaultdict(lambda: defaultdict(list))  # by size, role and stage: the times of each turn and node, in order
@@ -246,7 +242,7 @@ def _stages(
         began, _ = next(iter(times))
         first = statistics.fmean(values[0] for (turn, _), values in times.items() if turn == began)
         extra = max(0.0, first - usual)
-        key = names[size], role, stage
+        key = size.rpartition("/")[0], role, stage
         cold.setdefault((role, stage), extra)
         firsts.setdefault(key, extra)
         spreads.setdefault(key, _spread(later))

@@ -109,7 +109,7 @@ def test_stages_are_fitted_from_what_was_measured_without_the_first_calls() -> N
                 took = cpu + (1.0 if number == 1 else 0.0)
                 spans.append(Span(f"{run}/0", number, node, "think", 0.0, took, cpu=took, mode="stretched"))
     works = {"psl/0": {("client", "think"): Work(4e9)}, "psl/1": {("client", "think"): Work(2e9)}}
-    (stage,) = _stages(made, spans, {"psl/0": "psl", "psl/1": "psl"}, works, core_flops=1e10, bandwidth=1e12)
+    (stage,) = _stages(made, spans, works, core_flops=1e10, bandwidth=1e12)
     assert (stage.run, stage.role, stage.stage) == ("psl", "client", "think")
     assert stage.efficiency is not None
     assert_close(stage.overhead, 0.1, what="overhead")
@@ -125,8 +125,7 @@ def test_the_same_work_is_measured_by_all_runs_that_do_it() -> None:
         for number in range(1, 6)
     ]
     works = {run: {("client", "think"): Work(flops)} for run, flops in (("psl/0", 4e9), ("sfl/0", 4e9), ("sl/0", 1e9))}
-    names = {"psl/0": "psl", "sfl/0": "sfl", "sl/0": "sl"}
-    found = _stages(plan(clients=1), spans, names, works, core_flops=1e10, bandwidth=1e12)
+    found = _stages(plan(clients=1), spans, works, core_flops=1e10, bandwidth=1e12)
     for stage, (run, efficiency) in zip(found, (("psl", 1.0), ("sfl", 1.0), ("sl", 0.5)), strict=True):
         assert stage.run == run
         assert stage.efficiency is not None
@@ -141,8 +140,7 @@ def test_what_was_done_once_in_a_run_is_told_by_the_others_that_did_it_more_ofte
         for number, cpu in enumerate(took, 1)
     ]
     works = {run: {("server", "average"): Work(1e9)} for run in ("sfl/0", "sfl/1")}
-    names = dict.fromkeys(works, "sfl")
-    (stage,) = _stages(plan(clients=1), spans, names, works, core_flops=1e10, bandwidth=1e12)
+    (stage,) = _stages(plan(clients=1), spans, works, core_flops=1e10, bandwidth=1e12)
     assert stage.efficiency is not None
     assert_close(stage.overhead + 0.1 / stage.efficiency, 0.1, what="an average")
 
@@ -153,7 +151,7 @@ def test_each_turn_begins_anew_and_the_first_began_cold() -> None:
         for turn, first, usual in ((0, 9.0, 0.1), (1, 4.0, 0.2), (2, 4.0, 0.3))
         for number, cpu in enumerate((first, usual, usual), 1)
     ]
-    (stage,) = _stages(plan(clients=1), spans, {"psl/0": "psl"}, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
+    (stage,) = _stages(plan(clients=1), spans, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
     assert_close(stage.overhead, 0.2, what="a call")
     assert_close(stage.first, 8.8, what="the first call's extra")
 
@@ -163,7 +161,7 @@ def test_a_stage_of_one_call_a_turn_is_known_by_these() -> None:
         Span(f"psl/0/{turn}", 9, "server", "average", 0.0, cpu, cpu=cpu, mode="stretched")
         for turn, cpu in ((1, 0.3), (2, 0.1))  # and none in the first
     ]
-    (stage,) = _stages(plan(clients=1), spans, {"psl/0": "psl"}, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
+    (stage,) = _stages(plan(clients=1), spans, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
     assert_close(stage.overhead, 0.2, what="a call")
 
 
@@ -187,7 +185,7 @@ def test_the_time_that_a_run_does_not_need_is_left_to_those_whose_rounds_take_lo
 def test_a_stages_spread_is_that_of_its_own_size_without_the_ends() -> None:
     took = [0.1 * (1 + number % 5) for number in range(50)] + [9.0]
     spans = [Span("psl/0/0", 1, "server", "think", 0.0, cpu, cpu=cpu, mode="stretched") for cpu in [1.0, *took]]
-    (stage,) = _stages(plan(clients=1), spans, {"psl/0": "psl"}, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
+    (stage,) = _stages(plan(clients=1), spans, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
     assert_close(sum(stage.spread) / len(stage.spread), 1.0, what="mean factor")
     assert stage.spread == tuple(sorted(stage.spread))
     assert_close(stage.overhead * stage.spread[4], 0.3, relative=0.01, what="the median")
@@ -195,12 +193,12 @@ def test_a_stages_spread_is_that_of_its_own_size_without_the_ends() -> None:
     # Of seven, five are neither the least nor the most: their median is not their mean.
     some = [Span("psl/0/0", 1, "server", "think", 0.0, cpu, cpu=cpu, mode="stretched")
             for cpu in (1.0, 0.1, 0.1, 0.1, 0.1, 0.1, 0.3, 0.9)]  # fmt: skip
-    (stage,) = _stages(plan(clients=1), some, {"psl/0": "psl"}, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
+    (stage,) = _stages(plan(clients=1), some, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
     assert len(stage.spread) == 5
     assert_close(stage.overhead * stage.spread[2], 0.1, what="the median")
     assert_close(stage.overhead, 0.14, what="the mean")
     few = [Span("psl/0/0", 1, "server", "think", 0.0, cpu, cpu=cpu, mode="stretched") for cpu in (1.0, 0.1, 0.2)]
-    (unknown,) = _stages(plan(clients=1), few, {"psl/0": "psl"}, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
+    (unknown,) = _stages(plan(clients=1), few, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
     assert unknown.spread == ()
 
 
