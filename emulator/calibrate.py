@@ -12,7 +12,6 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -23,13 +22,14 @@ import numpy as np
 from emulator import timeline
 from emulator.calibration import SCHEMA, Calibration, Overheads, subject
 from emulator.clock import Clock, new_event_loop
-from emulator.cost import CostModel, Hardware, Point, StageCost, fit, roofline
+from emulator.cost import CostModel, Hardware
 from emulator.errors import EdgebedError
 from emulator.host import Host, fingerprint
 from emulator.node import Work
 from emulator.plan import Plan, RunPlan
 from emulator.runtime.program import sizer
 from emulator.runtime.virtual import simulate
+from emulator.stage_costs import Key, stage_costs
 from emulator.timeline import Entry, Span
 
 SECONDS = 40.0
@@ -38,22 +38,14 @@ MOST_ROUNDS, FEWEST_ROUNDS = 32, 3
 TURNS, LEAST_OF_A_TURN = 3, 4
 """How often a run's turn comes, and how many rounds it has in one, if it has several: its first call tells nothing."""
 SIZES = 3
-TRIMMED = 0.1
-"""The share of the measured times left out at either end, and one of three at least: what else the host did shows
-there, and that what is seldom done takes its time for a second time, too."""
 UNKNOWN_SECONDS = 1e-3
 ASSUMED_EFFICIENCY = 0.9
 """What a call takes on top of its work, and the share of the roofline, before anything is known."""
 PACES = ((1.0, None), (3.0, 1.0), (1.0, 1.0), (1 / 4, 1.0), (1 / 16, 1.0))
 """Time scales, and what the devices are slowed down by, None: as emulated. The first at which there is time for every
 run at its own size."""
-FACTORS, FEWEST_FACTORS = 9, 3
-"""By how many a stage's spread is told, where it was measured as often."""
 TIMERS, TIMER_SECONDS = 50, 0.003
 COPIED = 32 * 2**20
-
-Key = tuple[str, str]
-"""A role and a stage."""
 
 
 def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
@@ -83,7 +75,9 @@ def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
     ]
     spans = _measure(plan.model_copy(update={"runs": runs}))
     bandwidth = copy_bandwidth()
-    stages = _stages(plan, spans, {name: size.works for name, size in measured.items()}, host.core_flops, bandwidth)
+    roles = {node.name: node.role for node in plan.nodes}
+    works = {name: size.works for name, size in measured.items()}
+    stages = stage_costs(spans, roles, works, host.core_flops, bandwidth)
     missing = {run.name for run in plan.runs} - {stage.run for stage in stages}
     if missing:
         raise EdgebedError(f"{', '.join(sorted(missing))}: nothing was computed, so nothing could be calibrated")
@@ -209,72 +203,6 @@ def _measure(plan: Plan) -> list[Span]:
         # It is nobody's testbed: no command is to find it, or to change it.
         loop.run(local.run(plan, Path(folder) / "logs", Collect(), control_host=None))
     return spans
-
-
-def _stages(
-    plan: Plan,
-    spans: Sequence[Span],
-    works: dict[str, dict[Key, Work | None]],
-    core_flops: float,
-    bandwidth: float,
-) -> list[StageCost]:
-    """`spans`: of runs named `RUN/SIZE/TURN`, after the experiment's; `works`: what is computed, by `RUN/SIZE`."""
-    roles = {node.name: node.role for node in plan.nodes}
-    cpu: defaultdict[tuple[str, str, str], defaultdict[tuple[str, str], list[float]]]
-    cpu = defaultdict(lambda: defaultdict(list))  # by size, role and stage: the times of each turn and node, in order
-    for span in spans:
-        if span.cpu is not None:
-            size, _, turn = span.run.rpartition("/")
-            cpu[size, roles[span.node], span.stage][turn, span.node].append(span.cpu)
-    # The same work in several runs, such as the clients' in most algorithms, is measured by all of them.
-    same: defaultdict[tuple[str, str, Work | str], list[float]] = defaultdict(list)
-    for (size, role, stage), times in cpu.items():
-        later = [value for values in times.values() for value in values[1:]]
-        same[role, stage, works[size].get((role, stage)) or size] += later
-    points: defaultdict[tuple[str, str, str], list[Point]] = defaultdict(list)
-    firsts: dict[tuple[str, str, str], float] = {}
-    cold: dict[Key, float] = {}
-    spreads: dict[tuple[str, str, str], tuple[float, ...]] = {}
-    for (size, role, stage), times in cpu.items():
-        work = works[size].get((role, stage))
-        later = same[role, stage, work or size] or [values[0] for values in times.values()]
-        usual = statistics.fmean(_trimmed(later))
-        began, _ = next(iter(times))
-        first = statistics.fmean(values[0] for (turn, _), values in times.items() if turn == began)
-        extra = max(0.0, first - usual)
-        key = size.rpartition("/")[0], role, stage
-        cold.setdefault((role, stage), extra)
-        firsts.setdefault(key, extra)
-        spreads.setdefault(key, _spread(later))
-        least = roofline(work, core_flops, bandwidth) if work else 0.0
-        points[key].append(Point(least, usual, len(later)))
-    stages = []
-    for (run, role, stage), measured in points.items():
-        overhead, efficiency = fit(measured)
-        stages.append(
-            StageCost(
-                run=run, role=role, stage=stage, overhead=overhead, efficiency=efficiency,
-                first=firsts[run, role, stage], cold=cold[role, stage], spread=spreads[run, role, stage],
-            )
-        )  # fmt: skip
-    return stages
-
-
-def _trimmed(values: Iterable[float]) -> list[float]:
-    """In order, without the TRIMMED share at either end."""
-    ordered = sorted(values)
-    cut = max(int(TRIMMED * len(ordered)), 1 if len(ordered) >= 3 else 0)
-    return ordered[cut : len(ordered) - cut]
-
-
-def _spread(values: Iterable[float]) -> tuple[float, ...]:
-    """What `values` are beside their mean (see `StageCost.spread`); of fewer than FEWEST_FACTORS, nothing is known."""
-    kept = _trimmed(values)
-    count = min(FACTORS, len(kept))
-    if count < FEWEST_FACTORS:
-        return ()
-    factors = np.quantile(kept, (np.arange(count) + 0.5) / count, method="hazen")  # of as many values, themselves
-    return tuple((factors / factors.mean()).tolist())
 
 
 def _overheads(spans: Iterable[Span], scale: float) -> Overheads:

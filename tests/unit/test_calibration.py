@@ -10,7 +10,6 @@ from emulator.calibrate import (
     LEAST_OF_A_TURN,
     MOST_ROUNDS,
     TURNS,
-    _stages,
     copy_bandwidth,
     rounds_in,
     turns_of,
@@ -20,11 +19,8 @@ from emulator.cost import CostModel, StageCost
 from emulator.errors import InputError
 from emulator.host import Host
 from emulator.library import load_experiment
-from emulator.node import Work
 from emulator.plan import Plan
 from emulator.prediction import calibration_plan, cost_model
-from emulator.timeline import Span
-from tests.tolerance import assert_close
 from tests.unit.virtual_world import plan
 
 COST = CostModel(
@@ -100,71 +96,6 @@ def test_the_models_words_say_what_a_calibration_is_of() -> None:
     assert small == large == "digits-cnn with 2 layers on the client; 1 client, 1 server"
 
 
-def test_stages_are_fitted_from_what_was_measured_without_the_first_calls() -> None:
-    made = plan(clients=2)
-    spans = []
-    for run, cpu in (("psl/0", 0.5), ("psl/1", 0.3)):
-        for node in ("client-1", "client-2"):
-            for number in range(1, 6):
-                took = cpu + (1.0 if number == 1 else 0.0)
-                spans.append(Span(f"{run}/0", number, node, "think", 0.0, took, cpu=took, mode="stretched"))
-    works = {"psl/0": {("client", "think"): Work(4e9)}, "psl/1": {("client", "think"): Work(2e9)}}
-    (stage,) = _stages(made, spans, works, core_flops=1e10, bandwidth=1e12)
-    assert (stage.run, stage.role, stage.stage) == ("psl", "client", "think")
-    assert stage.efficiency is not None
-    assert_close(stage.overhead, 0.1, what="overhead")
-    assert_close(stage.efficiency, 1.0, what="efficiency")
-    assert_close(stage.first, 1.0, what="the first call's extra")
-    assert_close(stage.cold, 1.0, what="the very first call's extra")
-
-
-def test_the_same_work_is_measured_by_all_runs_that_do_it() -> None:
-    spans = [
-        Span(f"{run}/0", number, "client-1", "think", 0.0, cpu, cpu=cpu, mode="stretched")
-        for run, cpu in (("psl/0", 0.5), ("sfl/0", 0.3), ("sl/0", 0.2))
-        for number in range(1, 6)
-    ]
-    works = {run: {("client", "think"): Work(flops)} for run, flops in (("psl/0", 4e9), ("sfl/0", 4e9), ("sl/0", 1e9))}
-    found = _stages(plan(clients=1), spans, works, core_flops=1e10, bandwidth=1e12)
-    for stage, (run, efficiency) in zip(found, (("psl", 1.0), ("sfl", 1.0), ("sl", 0.5)), strict=True):
-        assert stage.run == run
-        assert stage.efficiency is not None
-        assert_close(stage.efficiency, efficiency, what=run)
-
-
-def test_what_was_done_once_in_a_run_is_told_by_the_others_that_did_it_more_often() -> None:
-    """The first time takes longer, and of three others what one more takes does not count."""
-    spans = [
-        Span(f"{run}/0", number, "server", "average", 0.0, cpu, cpu=cpu, mode="stretched")
-        for run, took in (("sfl/0", [9.0, 0.3, 0.1, 0.1]), ("sfl/1", [9.0]))
-        for number, cpu in enumerate(took, 1)
-    ]
-    works = {run: {("server", "average"): Work(1e9)} for run in ("sfl/0", "sfl/1")}
-    (stage,) = _stages(plan(clients=1), spans, works, core_flops=1e10, bandwidth=1e12)
-    assert stage.efficiency is not None
-    assert_close(stage.overhead + 0.1 / stage.efficiency, 0.1, what="an average")
-
-
-def test_each_turn_begins_anew_and_the_first_began_cold() -> None:
-    spans = [
-        Span(f"psl/0/{turn}", number, "client-1", "think", 0.0, cpu, cpu=cpu, mode="stretched")
-        for turn, first, usual in ((0, 9.0, 0.1), (1, 4.0, 0.2), (2, 4.0, 0.3))
-        for number, cpu in enumerate((first, usual, usual), 1)
-    ]
-    (stage,) = _stages(plan(clients=1), spans, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
-    assert_close(stage.overhead, 0.2, what="a call")
-    assert_close(stage.first, 8.8, what="the first call's extra")
-
-
-def test_a_stage_of_one_call_a_turn_is_known_by_these() -> None:
-    spans = [
-        Span(f"psl/0/{turn}", 9, "server", "average", 0.0, cpu, cpu=cpu, mode="stretched")
-        for turn, cpu in ((1, 0.3), (2, 0.1))  # and none in the first
-    ]
-    (stage,) = _stages(plan(clients=1), spans, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
-    assert_close(stage.overhead, 0.2, what="a call")
-
-
 @given(st.integers(FEWEST_ROUNDS, 1000))
 def test_turns_have_all_rounds_and_about_as_many_each(rounds: int) -> None:
     turns = turns_of(rounds)
@@ -180,26 +111,6 @@ def test_the_time_that_a_run_does_not_need_is_left_to_those_whose_rounds_take_lo
     assert rounds_in(enough + 12.0, [longest, quick, long]) == [FEWEST_ROUNDS, MOST_ROUNDS, 6]
     assert rounds_in(enough + 40.0, [longest, quick, long]) == [6, MOST_ROUNDS, 20]
     assert rounds_in(1.0, [longest, quick, long]) == [FEWEST_ROUNDS] * 3
-
-
-def test_a_stages_spread_is_that_of_its_own_size_without_the_ends() -> None:
-    took = [0.1 * (1 + number % 5) for number in range(50)] + [9.0]
-    spans = [Span("psl/0/0", 1, "server", "think", 0.0, cpu, cpu=cpu, mode="stretched") for cpu in [1.0, *took]]
-    (stage,) = _stages(plan(clients=1), spans, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
-    assert_close(sum(stage.spread) / len(stage.spread), 1.0, what="mean factor")
-    assert stage.spread == tuple(sorted(stage.spread))
-    assert_close(stage.overhead * stage.spread[4], 0.3, relative=0.01, what="the median")
-    assert stage.overhead * stage.spread[-1] < 0.6
-    # Of seven, five are neither the least nor the most: their median is not their mean.
-    some = [Span("psl/0/0", 1, "server", "think", 0.0, cpu, cpu=cpu, mode="stretched")
-            for cpu in (1.0, 0.1, 0.1, 0.1, 0.1, 0.1, 0.3, 0.9)]  # fmt: skip
-    (stage,) = _stages(plan(clients=1), some, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
-    assert len(stage.spread) == 5
-    assert_close(stage.overhead * stage.spread[2], 0.1, what="the median")
-    assert_close(stage.overhead, 0.14, what="the mean")
-    few = [Span("psl/0/0", 1, "server", "think", 0.0, cpu, cpu=cpu, mode="stretched") for cpu in (1.0, 0.1, 0.2)]
-    (unknown,) = _stages(plan(clients=1), few, {"psl/0": {}}, core_flops=1e10, bandwidth=1e12)
-    assert unknown.spread == ()
 
 
 def test_a_copy_reads_and_writes_every_byte() -> None:

@@ -1,0 +1,143 @@
+"""What the stages of a host's calibration cost: from what each call was measured to take. Times are in CPU seconds.
+
+The same work in several runs, such as the clients' in most algorithms, is measured by all of them, the more often; but
+only by those in which it comes about as often: the longer a node waits, the less its caches still hold of what it needs
+next.
+"""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from emulator.cost import Point, StageCost, fit, roofline
+from emulator.node import Work
+from emulator.timeline import Span
+
+Key = tuple[str, str]
+"""A role and a stage."""
+
+AS_OFTEN = 2.0
+"""Calls count as the same if the ones come at most so many times as often as the others."""
+TRIMMED = 0.1
+"""The share of the measured times left out at either end, and one of three at least: what else the host did shows
+there, and that what is seldom done takes its time for a second time, too."""
+FACTORS, FEWEST_FACTORS = 9, 3
+"""By how many a stage's spread is told, where it was measured as often."""
+
+
+def stage_costs(
+    spans: Iterable[Span],
+    roles: Mapping[str, str],
+    works: Mapping[str, Mapping[Key, Work | None]],
+    core_flops: float,
+    bandwidth: float,
+) -> list[StageCost]:
+    """What each stage of each run costs a core of `core_flops` FLOP/s that moves `bandwidth` bytes/s.
+
+    `spans`: of runs named `RUN/SIZE/TURN`, after the experiment's, its own size first; `roles`: of the nodes; `works`:
+    what is computed, by `RUN/SIZE`. `ValueError` for a stage that took no time.
+    """
+    measured: defaultdict[tuple[str, str, str], _Measured] = defaultdict(_Measured)
+    for span in spans:
+        if span.cpu is not None:
+            size, _, turn = span.run.rpartition("/")
+            measured[size, roles[span.node], span.stage].add(turn, span)
+    same: defaultdict[tuple[str, str, Work | str], list[_Measured]] = defaultdict(list)
+    for (size, role, stage), calls in measured.items():
+        same[role, stage, works[size].get((role, stage)) or size].append(calls)
+    stages: defaultdict[tuple[str, str, str], list[_Told]] = defaultdict(list)
+    for (size, role, stage), calls in measured.items():
+        work = works[size].get((role, stage))
+        later = _later(calls, same[role, stage, work or size]) or calls.firsts()
+        usual = statistics.fmean(_trimmed(later))
+        least = roofline(work, core_flops, bandwidth) if work else 0.0
+        extra = max(0.0, statistics.fmean(calls.firsts_of_the_first_turn()) - usual)
+        stages[size.rpartition("/")[0], role, stage].append(
+            _Told(Point(least, usual, len(later)), extra, _spread(later))
+        )
+    cold: dict[Key, float] = {}
+    costs = []
+    for (run, role, stage), sizes in stages.items():
+        overhead, efficiency = fit([size.point for size in sizes])
+        own = sizes[0]
+        costs.append(
+            StageCost(
+                run=run, role=role, stage=stage, overhead=overhead, efficiency=efficiency, first=own.first,
+                cold=cold.setdefault((role, stage), own.first), spread=own.spread,
+            )
+        )  # fmt: skip
+    return costs
+
+
+class _Told(NamedTuple):
+    """What the calls of a stage tell of it, of one size."""
+
+    point: Point
+    first: float
+    """By how much a node's first call takes longer."""
+    spread: tuple[float, ...]
+
+
+class _Call(NamedTuple):
+    start: float
+    cpu: float
+
+
+class _Measured:
+    """The calls of one stage of one size of a run."""
+
+    def __init__(self) -> None:
+        self._calls: defaultdict[tuple[str, str], list[_Call]] = defaultdict(list)
+        """Those of each turn and node, in order."""
+
+    def add(self, turn: str, span: Span) -> None:
+        assert span.cpu is not None
+        self._calls[turn, span.node].append(_Call(span.start, span.cpu))
+
+    def firsts(self) -> list[float]:
+        return [calls[0].cpu for calls in self._calls.values()]
+
+    def firsts_of_the_first_turn(self) -> list[float]:
+        first, _ = next(iter(self._calls))
+        return [calls[0].cpu for (turn, _), calls in self._calls.items() if turn == first]
+
+    def later(self) -> list[float]:
+        return [call.cpu for calls in self._calls.values() for call in calls[1:]]
+
+    def interval(self) -> float | None:
+        """From the start of a node's call to that of its next; None where none has a next one."""
+        waits = [after.start - call.start for calls in self._calls.values() for call, after in pairwise(calls)]
+        return statistics.median(waits) if waits else None
+
+
+def _later(own: _Measured, same: Iterable[_Measured]) -> list[float]:
+    """What calls like those of `own` take, all but the first: of those of the `same` work that come about as often."""
+    interval = own.interval()
+    return [
+        cpu
+        for other in same
+        if (wait := other.interval()) is not None
+        and (interval is None or max(wait, interval) <= AS_OFTEN * min(wait, interval))
+        for cpu in other.later()
+    ]
+
+
+def _trimmed(values: Iterable[float]) -> list[float]:
+    """In order, without the TRIMMED share at either end."""
+    ordered = sorted(values)
+    cut = max(int(TRIMMED * len(ordered)), 1 if len(ordered) >= 3 else 0)
+    return ordered[cut : len(ordered) - cut]
+
+
+def _spread(values: Iterable[float]) -> tuple[float, ...]:
+    """What `values` are beside their mean (see `StageCost.spread`); of fewer than FEWEST_FACTORS, nothing is known."""
+    kept = _trimmed(values)
+    count = min(FACTORS, len(kept))
+    if count < FEWEST_FACTORS:
+        return ()
+    factors = np.quantile(kept, (np.arange(count) + 0.5) / count, method="hazen")  # of as many values, themselves
+    return tuple((factors / factors.mean()).tolist())
