@@ -1,29 +1,90 @@
-"""What a client computes in a round, alone and on made-up samples: for who measures what disturbs it."""
+"""What client and server compute in a round, alone and on made-up samples: to be measured, or to warm up.
 
-from collections.abc import Callable
+What a process does for the first time takes it longer, by a half or twice over for some calls: PyTorch chooses its
+kernels, and memory is the kernel's to give, page by page. No device of the testbed has any of that, and it would be the
+first algorithm's alone. So each node practises before its first round, off the clock.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 
 import torch
 
 from nodes import optimizers
+from nodes.algorithms import Upload, named
 from nodes.config import Settings
 from nodes.models import build
+
+TIMES = 3
+"""After as many, a call takes no longer than the next."""
+_warm: set[tuple[object, ...]] = set()
+"""What this process has practised: the clients of all algorithms compute the same, and in virtual time all nodes do."""
 
 
 def client_round(settings: Settings) -> Callable[[], None]:
     """One forward and one backward pass of the client-side model and its optimizer's step, a call each time."""
     workload = settings.workload
     architecture, cut = workload.model.architecture, workload.model.client_layers
-    shapes = architecture.shapes()
-    model = build(architecture, settings.seed, stop=cut)
+    shapes, device = architecture.shapes(), workload.devices.clients
+    model = build(architecture, settings.seed, stop=cut).to(device)
     optimizer = optimizers.build(model.parameters(), settings.optimizer, settings.optimizer.client_rate)
     # Gradients of nothing: the weights stay what they are, however often, and computing with zeros takes no less.
-    images = torch.rand(workload.batch_size, *shapes[0])
+    images = _noise(workload.batch_size, shapes[0])
     gradient = torch.zeros(workload.batch_size, *shapes[cut])
 
     def once() -> None:
-        activations = model(images)
+        activations = model(images.to(device))
         optimizer.zero_grad()
-        torch.autograd.backward(activations, gradient)
+        torch.autograd.backward(activations, gradient.to(device))
         optimizer.step()
 
     return once
+
+
+def server_step(settings: Settings, samples: Sequence[int]) -> Callable[[], None]:
+    """The algorithm's step for a batch of each client, or of the first where they train in turns, a call each time.
+
+    `samples`: how many each client holds. Raises FloatingPointError when a loss is no longer a number.
+    """
+    workload = settings.workload
+    architecture, cut, device = workload.model.architecture, workload.model.client_layers, workload.devices.server
+    algorithm = named(settings.algorithm)(build(architecture, settings.seed, start=cut).to(device), settings, samples)
+    in_turns = settings.options.turns(1, samples, workload.batch_size) is not None
+    activations = _noise(workload.batch_size, architecture.shapes()[cut])
+    labels = torch.arange(workload.batch_size) % workload.classes
+    uploads = [
+        Upload(f"client {place}", activations.to(device), labels.to(device), place)
+        for place in range(1 if in_turns else len(samples))
+    ]
+
+    def once() -> None:
+        algorithm.step(1, uploads)
+
+    return once
+
+
+def warm_up_client(settings: Settings) -> None:
+    """Have this process compute what a client does, unless it has before."""
+    _warm_up(partial(client_round, settings), "client", settings)
+
+
+def warm_up_server(settings: Settings, samples: Sequence[int]) -> None:
+    """Have this process compute the algorithm's step, unless it has before. `samples`: how many each client holds."""
+    with suppress(FloatingPointError):  # what is learnt here counts for nothing
+        _warm_up(partial(server_step, settings, samples), settings.algorithm, settings)
+
+
+def _warm_up(make: Callable[[], Callable[[], None]], what: str, settings: Settings) -> None:
+    workload = settings.workload
+    key = what, workload.model.architecture, workload.model.client_layers, workload.batch_size
+    if key in _warm:
+        return
+    _warm.add(key)
+    once = make()
+    for _ in range(TIMES):
+        once()
+
+
+def _noise(batch: int, shape: Sequence[int]) -> torch.Tensor:
+    return torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0))

@@ -77,8 +77,10 @@ def client(node: "Node") -> Client:
 
 def _training(settings: Settings, samples: Sequence[int], labels: "Sequence[Array]") -> "Training | RehearsedTraining":
     if settings.training:
+        from nodes.practice import warm_up_server
         from nodes.training import Training
 
+        warm_up_server(settings, samples)
         return Training(settings, samples, np.array(labels, dtype=np.float64))
     from nodes.rehearsal import RehearsedTraining
 
@@ -89,8 +91,10 @@ def _trainer(node: "Node", settings: Settings) -> "Trainer | RehearsedTrainer":
     clients = node.peers["client"]
     place = clients.index(node.name), len(clients)
     if settings.training:
+        from nodes.practice import warm_up_client
         from nodes.trainer import Trainer
 
+        warm_up_client(settings)
         return Trainer(settings, *place)
     from nodes.rehearsal import RehearsedTrainer
 
