@@ -19,7 +19,7 @@ from emulator.timeline import Entry, Metric, Span
 from emulator.verdict import HostFacts
 
 DRIFT = 0.10
-"""By how much the host's own speed may differ from its calibration before the reader is told."""
+"""By how much the host's own speed may differ from its calibration, or between runs, before the reader is told."""
 
 
 class Recorder:
@@ -125,11 +125,12 @@ class Recorder:
         return found
 
     def drifts(self, predicted: list[Span], plan: Plan) -> list[str]:
-        """Where this host was not as quick as when it was calibrated, one line for each run; `plan` is the one that was
-        predicted."""
+        """Where this host was not as quick as when it was calibrated, one line for each run, and one where it was not
+        as quick in one run as in another; `plan` is the one that was predicted."""
         said, slowdowns = timeline.runs(predicted), {node.name: node.slowdown for node in plan.nodes}
-        ratios = {run: drift(spans, said[run], slowdowns) for run, spans in self._spans.items()}
-        drifted = {run: ratio for run, ratio in ratios.items() if ratio is not None and abs(ratio - 1) > DRIFT}
+        found = {run: drift(spans, said[run], slowdowns) for run, spans in self._spans.items()}
+        ratios = {run: ratio for run, ratio in found.items() if ratio is not None}
+        drifted = {run: ratio for run, ratio in ratios.items() if abs(ratio - 1) > DRIFT}
         again = replayed([span for spans in self._spans.values() for span in spans], plan) if drifted else {}
         lines = []
         for run, ratio in drifted.items():
@@ -140,6 +141,14 @@ class Recorder:
                 f"work slowed it down, then or now, and the prediction is off by that{at_that} (edgebed calibrate "
                 f"measures anew)"
             )
+        if ratios:
+            slow, quick = max(ratios, key=ratios.__getitem__), min(ratios, key=ratios.__getitem__)
+            between = ratios[slow] / ratios[quick]
+            if between > 1 + DRIFT:
+                lines.append(
+                    f"{slow} and {quick}: the same work took this host {between:.2f} times as much CPU time in the one "
+                    f"as in the other: a difference between them may be the host's (run them again)"
+                )
         return lines
 
     def _begin(self, run: str) -> None:
