@@ -33,7 +33,8 @@ from emulator.stage_costs import Key, stage_costs
 from emulator.timeline import Entry, Span
 
 SECONDS = 40.0
-"""Of this host's time, about, for all runs of an experiment; starting its processes comes on top."""
+"""Of this host's time, about, for all runs of an experiment; starting its processes, and what they do before their
+first round, comes on top."""
 MOST_ROUNDS, FEWEST_ROUNDS = 32, 3
 TURNS, LEAST_OF_A_TURN = 3, 4
 """How often a run's turn comes, and how many rounds it has in one, if it has several: its first call tells nothing."""

@@ -17,7 +17,8 @@ from emulator.plan import Plan
 from emulator.runtime.program import subject_of
 from emulator.system import cache_folder
 
-SCHEMA = 1
+SCHEMA = 2
+"""Raised whenever what is measured is no longer what it was."""
 
 
 class Overheads(BaseModel):
@@ -85,6 +86,8 @@ def read(path: Path, of: str) -> Calibration:
     except (ValidationError, UnicodeDecodeError) as error:
         reason = f"{len(error.errors())} faults" if isinstance(error, ValidationError) else "not UTF-8"
         raise InputError(f"{path}: is no calibration ({reason}): run edgebed calibrate anew") from None
+    if found.schema_ != SCHEMA:
+        raise InputError(f"{path}: is a calibration of another version of edgebed: run edgebed calibrate anew")
     if found.fingerprint != fingerprint():
         raise InputError(
             f"{path}: is a calibration of another host ({found.fingerprint}): run edgebed calibrate on this one"

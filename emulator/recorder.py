@@ -126,7 +126,7 @@ class Recorder:
 
     def drifts(self, predicted: list[Span], plan: Plan) -> list[str]:
         """Where this host was not as quick as when it was calibrated, one line for each run, and one where it was not
-        as quick in one run as in another; `plan` is the one that was predicted."""
+        as quick, beside that, in one run as in another; `plan` is the one that was predicted."""
         said, slowdowns = timeline.runs(predicted), {node.name: node.slowdown for node in plan.nodes}
         found = {run: drift(spans, said[run], slowdowns) for run, spans in self._spans.items()}
         ratios = {run: ratio for run, ratio in found.items() if ratio is not None}
@@ -146,8 +146,8 @@ class Recorder:
             between = ratios[slow] / ratios[quick]
             if between > 1 + DRIFT:
                 lines.append(
-                    f"{slow} and {quick}: the same work took this host {between:.2f} times as much CPU time in the one "
-                    f"as in the other: a difference between them may be the host's (run them again)"
+                    f"{slow} and {quick}: beside what this host was calibrated at, the one's computations took "
+                    f"{between:.2f} times the CPU time of the other's: a difference between them may be the host's"
                 )
         return lines
 

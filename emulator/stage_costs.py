@@ -1,4 +1,4 @@
-"""What the stages of a host's calibration cost: from what each call was measured to take. Times are in CPU seconds.
+"""What the stages of a host's calibration cost, in CPU seconds: from what each call was measured to take.
 
 The same work in several runs, such as the clients' in most algorithms, is measured by all of them, the more often; but
 only by those in which it comes about as often: the longer a node waits, the less its caches still hold of what it needs
@@ -84,6 +84,7 @@ class _Told(NamedTuple):
 
 class _Call(NamedTuple):
     start: float
+    """Emulated seconds."""
     cpu: float
 
 
@@ -109,7 +110,8 @@ class _Measured:
         return [call.cpu for calls in self._calls.values() for call in calls[1:]]
 
     def interval(self) -> float | None:
-        """From the start of a node's call to that of its next; None where none has a next one."""
+        """Emulated seconds from the start of a node's call to that of its next, their median; None where none has a
+        next one."""
         waits = [after.start - call.start for calls in self._calls.values() for call, after in pairwise(calls)]
         return statistics.median(waits) if waits else None
 

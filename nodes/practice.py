@@ -2,9 +2,12 @@
 
 What a process does for the first time takes it longer, by a half or twice over for some calls: PyTorch chooses its
 kernels, and memory is the kernel's to give, page by page. No device of the testbed has any of that, and it would be the
-first algorithm's alone. So each node practises before its first round, off the clock.
+first algorithm's alone. So each node practises the passes and steps of its rounds before the first of them, off the
+clock.
 """
 
+import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,17 +19,18 @@ from nodes.algorithms import Upload, named
 from nodes.config import Settings
 from nodes.models import build
 
-TIMES = 3
-"""After as many, a call takes no longer than the next."""
+TIMES, SECONDS = 3, 10.0
+"""After as many, hardly a call takes longer than the next; but under a CPU quota, each is as long as a round's."""
 _warm: set[tuple[object, ...]] = set()
 """What this process has practised: the clients of all algorithms compute the same, and in virtual time all nodes do."""
+_one_at_a_time = threading.Lock()
 
 
-def client_round(settings: Settings) -> Callable[[], None]:
+def client_round(settings: Settings, device: str = "cpu") -> Callable[[], None]:
     """One forward and one backward pass of the client-side model and its optimizer's step, a call each time."""
     workload = settings.workload
     architecture, cut = workload.model.architecture, workload.model.client_layers
-    shapes, device = architecture.shapes(), workload.devices.clients
+    shapes = architecture.shapes()
     model = build(architecture, settings.seed, stop=cut).to(device)
     optimizer = optimizers.build(model.parameters(), settings.optimizer, settings.optimizer.client_rate)
     # Gradients of nothing: the weights stay what they are, however often, and computing with zeros takes no less.
@@ -66,7 +70,7 @@ def server_step(settings: Settings, samples: Sequence[int]) -> Callable[[], None
 
 def warm_up_client(settings: Settings) -> None:
     """Have this process compute what a client does, unless it has before."""
-    _warm_up(partial(client_round, settings), "client", settings)
+    _warm_up(partial(client_round, settings, settings.workload.devices.clients), "client", settings)
 
 
 def warm_up_server(settings: Settings, samples: Sequence[int]) -> None:
@@ -78,12 +82,15 @@ def warm_up_server(settings: Settings, samples: Sequence[int]) -> None:
 def _warm_up(make: Callable[[], Callable[[], None]], what: str, settings: Settings) -> None:
     workload = settings.workload
     key = what, workload.model.architecture, workload.model.client_layers, workload.batch_size
-    if key in _warm:
-        return
-    _warm.add(key)
-    once = make()
-    for _ in range(TIMES):
-        once()
+    with _one_at_a_time:
+        if key in _warm:
+            return
+        _warm.add(key)
+        once, began = make(), time.monotonic()
+        for _ in range(TIMES):
+            once()
+            if time.monotonic() - began > SECONDS:
+                break
 
 
 def _noise(batch: int, shape: Sequence[int]) -> torch.Tensor:

@@ -28,9 +28,11 @@ COST = CostModel(
 )
 
 
-def made(fingerprint: str | None = None, of: str = "a model", cost: CostModel = COST) -> Calibration:
+def made(
+    fingerprint: str | None = None, of: str = "a model", cost: CostModel = COST, schema: int = calibration.SCHEMA
+) -> Calibration:
     return Calibration(
-        schema=1,
+        schema=schema,
         fingerprint=fingerprint or calibration.fingerprint(),
         made="2026-01-01 00:00",
         awake=False,
@@ -54,6 +56,12 @@ def test_a_calibration_comes_back_from_its_file(tmp_path: Path) -> None:
     write(path, made())
     assert read(path, "a model") == made()
     assert read(path, "a model").runs == {"psl"}
+
+
+def test_another_versions_calibration_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "file.json", made(schema=calibration.SCHEMA - 1))
+    with pytest.raises(InputError, match=r"of another version of edgebed: run edgebed calibrate anew"):
+        read(tmp_path / "file.json", "a model")
 
 
 def test_another_hosts_calibration_is_refused(tmp_path: Path) -> None:

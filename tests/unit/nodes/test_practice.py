@@ -1,9 +1,11 @@
 import fake_node
 import pytest
+import torch
 from workloads import config
 
 from nodes import client, practice, server
 from nodes.config import read
+from nodes.trainer import Trainer
 
 ALGORITHMS = ["gapsl", "epsl", "psl", "sfl", "sl"]
 
@@ -43,11 +45,25 @@ def run(algorithm, **workload):
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_nodes_practise_before_they_train_and_it_changes_nothing(algorithm, made, monkeypatch):
+    def noted(self, forward=Trainer.forward):
+        made.append("forward")
+        return forward(self)
+
+    monkeypatch.setattr(Trainer, "forward", noted)
+    before = torch.get_rng_state()
     warm = run(algorithm)
-    assert made == ["client_round"] * practice.TIMES + ["server_step"] * practice.TIMES
+    assert torch.equal(torch.get_rng_state(), before)
+    assert made[: 2 * practice.TIMES] == ["client_round"] * practice.TIMES + ["server_step"] * practice.TIMES
+    assert set(made[2 * practice.TIMES :]) == {"forward"}
     for of in ("client", "server"):
         monkeypatch.setattr(f"nodes.practice.warm_up_{of}", lambda *args: None)
     assert run(algorithm).metrics == warm.metrics
+
+
+def test_what_takes_long_is_practised_once(made, monkeypatch):
+    monkeypatch.setattr(practice, "SECONDS", 0.0)
+    practice.warm_up_client(read(config("psl")))
+    assert made == ["client_round"]
 
 
 def test_a_process_practises_once_what_it_computes_again(made):
