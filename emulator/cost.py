@@ -12,13 +12,13 @@ CPU seconds, `a` and `e` fitted to what the host was measured to take (see `cali
 throughput D takes `c * P / D`: exactly the ratio by which stretched compute holds results back (see `device`). Without
 a calibration `a` is 0, `e` is 1 and memory no limit: every device reaches its profile's throughput, `F / D`.
 
-A CPU quota interrupts a computation after each `q` CPU seconds, and each time the core's caches have to be filled anew,
-which takes `i` more: a call of `c` CPU seconds becomes one of `c + (c' / q) i`, that is `c' = c q / (q - i)`.
+A CPU quota interrupts a computation, which makes it longer (see `interruption`).
 
-No two calls of a stage take the same: each takes `c` times a factor of mean 1, one of those that were measured. A round
-waits for the slowest of its clients, so that its mean would come out too short without. A node takes each factor once
-before it takes one again, so that few calls have nearly the measured mean and median too; in which order depends on the
-seed, the run, the node, the stage and the number of the call, and on nothing else.
+No two calls of a stage take the same: each takes `c` times a factor, one of those that were measured. Their mean is 1,
+or under a quota, where some calls take half as long again, their median. A round waits for the slowest of its clients,
+so that its mean would come out too short without. A node takes each factor once before it takes one again, so that few
+calls have nearly the measured mean and median too; in which order depends on the seed, the run, the node, the stage and
+the number of the call, and on nothing else.
 """
 
 import hashlib
@@ -30,6 +30,7 @@ from typing import NamedTuple, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from emulator.errors import InputError
+from emulator.interruption import Interruption
 from emulator.node import Work
 from emulator.units import SIZE, show
 
@@ -70,8 +71,8 @@ class CostModel(BaseModel):
     bandwidth: float = Field(gt=0)
     """Bytes a second that one core moves."""
     stages: tuple[StageCost, ...]
-    interruption: float | None = Field(default=None, ge=0, lt=1e-3)
-    """CPU seconds that it costs a computation to be interrupted by a CPU quota; None: not measured."""
+    interruption: Interruption | None = None
+    """What CPU quotas cost; None: not measured."""
 
 
 class Hardware(NamedTuple):
@@ -83,8 +84,8 @@ class Hardware(NamedTuple):
     """Bytes."""
     slowdown: float
     """Its seconds for each CPU second of the host (see `device.slowdown`)."""
-    at_a_time: float = math.inf
-    """CPU seconds that it computes at a time, before a CPU quota has it wait; infinity: it never has to."""
+    allowed: float = math.inf
+    """CPU seconds that a CPU quota allows it in each period; infinity: all that it wants."""
 
 
 class Point(NamedTuple):
@@ -137,22 +138,6 @@ def host_seconds(cost: StageCost, work: Work | None, model: CostModel) -> float:
     return cost.overhead + roofline(work, model.core_flops, model.bandwidth) / cost.efficiency
 
 
-def interruption(undisturbed: float, interrupted: float, at_a_time: float) -> float:
-    """CPU seconds that each interruption costs, where the same takes `undisturbed` of them, or `interrupted` with one
-    after each `at_a_time`; 0 where it takes no longer."""
-    return max(0.0, at_a_time * (1 - undisturbed / interrupted))
-
-
-def interrupted(undisturbed: float, cost: float, at_a_time: float) -> float:
-    """CPU seconds of what takes `undisturbed` of them, when it is interrupted after each `at_a_time`, at that cost.
-
-    `ValueError` where the interruptions alone would take all the time.
-    """
-    if cost >= at_a_time:
-        raise ValueError(f"interruptions of {cost:g} s after each {at_a_time:g} s leave no time to compute")
-    return undisturbed if math.isinf(at_a_time) else undisturbed * at_a_time / (at_a_time - cost)
-
-
 class Charges:
     """What the computations of one run take its nodes. `model` None: without a calibration."""
 
@@ -186,19 +171,25 @@ class Charges:
             raise InputError(f"{node}: '{stage}' was calibrated with its work: pass work= to node.compute")
         call = self._calls[node, stage]
         self._calls[node, stage] += 1
+        interruption = None if math.isinf(device.allowed) else self._interruption(node)
+        spread = (interruption.spread if interruption else ()) or cost.spread
         taken = host_seconds(cost, work, self._model)
-        if cost.spread:
-            taken *= self._factor(node, stage, call, cost.spread)
+        if spread:
+            taken *= self._factor(node, stage, call, spread)
         if call == 0:
             taken += cost.cold if self._first_run else cost.first
-        if not math.isinf(device.at_a_time):
-            if self._model.interruption is None:
-                raise InputError(
-                    f"{node}: the calibration of this host does not say what a CPU quota's interruptions cost: run "
-                    f"edgebed calibrate on this experiment, or leave out compute: quota"
-                )
-            taken = interrupted(taken, self._model.interruption, device.at_a_time)
+        if interruption:
+            taken = interruption.lengthened(taken, device.allowed)
         return taken * device.slowdown
+
+    def _interruption(self, node: str) -> Interruption:
+        assert self._model is not None
+        if self._model.interruption is None:
+            raise InputError(
+                f"{node}: the calibration of this host does not say what a CPU quota's interruptions cost: run "
+                f"edgebed calibrate on this experiment, or leave out compute: quota"
+            )
+        return self._model.interruption
 
     def _factor(self, node: str, stage: str, call: int, spread: Sequence[float]) -> float:
         left = self._places.get((node, stage))

@@ -12,6 +12,7 @@ from emulator.clock import new_event_loop
 from emulator.cost import CostModel
 from emulator.errors import InputError
 from emulator.host import Host
+from emulator.interruption import Interruption
 from emulator.plan import Plan, make_plan
 from emulator.profiles import Experiment
 from emulator.runtime.program import sizer
@@ -102,7 +103,7 @@ def calibrate_experiment(experiment: Experiment, host: Host, seconds: float = SE
     return made.model_copy(update={"subject": calibration.subject(plan), "cost": cost})
 
 
-def _interruption(plan: Plan) -> float:
+def _interruption(plan: Plan) -> Interruption:
     from emulator.runtime import interruption  # and with it Docker's SDK: seldom needed, slow to import
 
     with asyncio.Runner(loop_factory=new_event_loop) as loop:

@@ -40,9 +40,11 @@ def bandwidth(cores: float) -> Bandwidth:
     return Bandwidth(round(cores * microseconds) * MICROSECOND, microseconds * MICROSECOND)
 
 
-def at_a_time(cores: float) -> float:
-    """CPU seconds that a device of `cores` cores computes before it has to wait; infinity for a whole core, which never
-    has to. Raises as `bandwidth` does."""
+def allowed(cores: float) -> float:
+    """CPU seconds that a device of `cores` cores has in each period; infinity for a whole core, which never waits.
+
+    Raises as `bandwidth` does.
+    """
     return math.inf if cores >= 1 else bandwidth(cores).quota
 
 

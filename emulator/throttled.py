@@ -1,18 +1,19 @@
-"""One computation after another: prints under which CPU quota each was, and what it took. `runtime.interruption` runs
-it in a container whose quota it changes.
+"""One computation after another: prints under which CPU quota each was, what it took, and how often it was interrupted.
+`runtime.interruption` runs it in a container whose quota it changes.
 
 `python -m emulator.throttled [PROGRAM CONFIG]`: what a node of that program computes, with that JSON object as its
 config; without, the reference workload.
 """
 
 import json
+import resource
 import sys
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from emulator import cgroup
 from emulator.errors import EdgebedError
+from emulator.interruption import Step
 from emulator.reference import WARM_UP, training_step
 from emulator.runtime.program import computation, sizer
 from emulator.system import keep_memory
@@ -22,24 +23,21 @@ STEP = "step"
 LONGEST_STEP = 0.15
 """CPU seconds: of a computation's sizes, the largest that takes no more is chosen, its own if it can be: interrupting a
 batch of half the size costs half as much again. Under a quota a step takes ten times that."""
+PAUSE = 0.05
+"""Seconds before each, for a node waits between its computations, too: they begin with a core that has slept."""
 LIFE_SECONDS = 180.0
 """It ends by itself: who has started it may have been killed."""
 
 
-class Step(NamedTuple):
-    """One computation: the cores of its quota, infinity without one, and the CPU seconds that it took."""
+def line(step: Step) -> str:
+    """What is printed of it, `parse` reads."""
+    return f"{STEP} {step.cores} {step.cpu} {step.interruptions}"
 
-    cores: float
-    cpu: float
 
-    @classmethod
-    def parse(cls, line: str) -> "Step":
-        """What `str` gave."""
-        _, cores, cpu = line.split()
-        return cls(float(cores), float(cpu))
-
-    def __str__(self) -> str:
-        return f"{STEP} {self.cores} {self.cpu}"
+def parse(line: str) -> Step:
+    """What `line` gave."""
+    _, cores, cpu, interruptions = line.split()
+    return Step(float(cores), float(cpu), int(interruptions))
 
 
 def main(arguments: list[str]) -> int:
@@ -51,10 +49,11 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     while time.monotonic() < end:
-        cores = _cores()
+        time.sleep(PAUSE)
+        cores, before = _cores(), _interruptions()
         cpu = _timed(step)
         if _cores() == cores:
-            sys.stdout.write(f"{Step(cores, cpu)}\n")
+            sys.stdout.write(line(Step(cores, cpu, _interruptions() - before)) + "\n")
             sys.stdout.flush()
     return 0
 
@@ -82,6 +81,11 @@ def _timed(step: Callable[[], object]) -> float:
     before = time.thread_time()
     step()
     return time.thread_time() - before
+
+
+def _interruptions() -> int:
+    """How often something else than itself had this thread wait."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
 def _cores() -> float:

@@ -49,7 +49,12 @@ def calibrate(
 
 def _show(made: Calibration) -> None:
     interruption = made.cost.interruption
-    costs = "" if interruption is None else f"; a CPU quota's interruption costs {text.seconds(interruption)}"
+    costs = (
+        f"; a CPU quota's interruption costs {text.seconds(interruption.seconds)}, "
+        f"the kernel looks at quotas every {text.seconds(interruption.tick)}"
+        if interruption
+        else ""
+    )
     click.echo(
         f"{made.subject}\none core: {show(made.cost.core_flops, THROUGHPUT, 3)}, "
         f"{show(made.cost.bandwidth, SIZE, 3)}/s; late by {text.seconds(made.overheads.timer)} (timers), "

@@ -9,36 +9,28 @@ computation tell of another: what there is to fill anew, and how soon it is want
 import asyncio
 import json
 import secrets
-import statistics
 import tempfile
-from collections.abc import Sequence
-from itertools import groupby, pairwise
 from pathlib import Path
 
-from emulator import quota
-from emulator.cgroup import Bandwidth
-from emulator.cost import interruption
-from emulator.errors import EdgebedError, InputError
+from emulator.errors import InputError
+from emulator.interruption import INTERRUPTED, UNDISTURBED, Interruption, interruption
 from emulator.plan import Plan
 from emulator.runtime.containers import Containers
 from emulator.runtime.docker import ENVIRONMENT, NO_NEW_PRIVILEGES, confinement, find_image, node_user
 from emulator.runtime.engine import Engine
 from emulator.runtime.program import computation
-from emulator.throttled import STEP, Step
+from emulator.throttled import STEP, parse
 
 NAME = "interruption"
-UNDISTURBED = quota.bandwidth(1.0)
-INTERRUPTED = quota.bandwidth(quota.LEAST_QUOTA / quota.PERIOD)
 COMPARISONS = 10
 """Side by side, for a host's speed changes by the second."""
 UNDISTURBED_SECONDS, INTERRUPTED_SECONDS = 0.5, 3.5
 """Each is long enough for a whole step of the longest."""
 START_SECONDS = 60.0
-LEAST_COMPARISONS = 5
 
 
-async def measure(plan: Plan) -> float:
-    """CPU seconds for each interruption of what `plan`'s programs compute, in less than a minute.
+async def measure(plan: Plan) -> Interruption:
+    """What interruptions cost that which `plan`'s programs compute, in less than a minute.
 
     Where none of them says what that is (see `program.computation`), of the reference workload.
     Raises `InputError` where there is no engine that can be used, `EdgebedError` where the quotas were not in force.
@@ -57,34 +49,12 @@ async def measure(plan: Plan) -> float:
                 NAME, command, ENVIRONMENT, user=user, security_opt=NO_NEW_PRIVILEGES, **confinement()
             )
             await containers.until_it_says(NAME, STEP, START_SECONDS)
-            for _ in range(COMPARISONS):
-                for bandwidth, seconds in ((UNDISTURBED, UNDISTURBED_SECONDS), (INTERRUPTED, INTERRUPTED_SECONDS)):
-                    await containers.throttle(NAME, bandwidth)
-                    await asyncio.sleep(seconds)
+            turns = [(UNDISTURBED, UNDISTURBED_SECONDS), (INTERRUPTED, INTERRUPTED_SECONDS)] * COMPARISONS
+            for bandwidth, seconds in [*turns, turns[0]]:
+                await containers.throttle(NAME, bandwidth)
+                await asyncio.sleep(seconds)
             said = await containers.log(NAME)
-    return cost([Step.parse(line) for line in said.splitlines() if line.startswith(STEP)])
-
-
-def cost(steps: Sequence[Step]) -> float:
-    """Of steps under the two quotas in turn: the median of what those under one say beside those next to them under
-    the other. Raises `EdgebedError` where they are too few to say."""
-    taken = [(cores, statistics.fmean(step.cpu for step in own)) for cores, own in groupby(steps, lambda s: s.cores)]
-    costs = [
-        interruption(undisturbed, interrupted, INTERRUPTED.quota)
-        for one, other in pairwise(taken)
-        for (most, undisturbed), (least, interrupted) in [sorted((one, other), reverse=True)]
-        if _under(UNDISTURBED, most) and _under(INTERRUPTED, least)
-    ]
-    if len(costs) < LEAST_COMPARISONS:
-        raise EdgebedError(
-            f"what a CPU quota's interruptions cost could not be measured: computations under quotas of {UNDISTURBED} "
-            f"and of {INTERRUPTED} could be compared {len(costs)} times, {LEAST_COMPARISONS} are needed"
-        )
-    return statistics.median(costs)
-
-
-def _under(bandwidth: Bandwidth, cores: float) -> bool:
-    return abs(cores / bandwidth.cores - 1) <= quota.TOLERANCE
+    return interruption([parse(line) for line in said.splitlines() if line.startswith(STEP)])
 
 
 def _computation(plan: Plan) -> list[str]:

@@ -305,5 +305,5 @@ class _World(World):
 
 
 def _hardware(node: NodePlan, plan: Plan) -> Hardware:
-    at_a_time = quota.at_a_time(1 / (node.slowdown * plan.scale)) if plan.compute == "quota" else math.inf
-    return Hardware(node.device.training, node.device.memory, node.slowdown, at_a_time)
+    allowed = quota.allowed(1 / (node.slowdown * plan.scale)) if plan.compute == "quota" else math.inf
+    return Hardware(node.device.training, node.device.memory, node.slowdown, allowed)

@@ -12,11 +12,10 @@ from emulator.cost import (
     StageCost,
     fit,
     host_seconds,
-    interrupted,
-    interruption,
     roofline,
 )
 from emulator.errors import InputError
+from emulator.interruption import Interruption
 from emulator.node import Work
 from tests.tolerance import assert_close
 
@@ -146,23 +145,10 @@ def test_the_draw_is_of_the_seed_the_node_and_the_call_alone() -> None:
     assert len({tuple(times) for times in (taken(), taken(seed=2), taken(node="b"))}) == 3
 
 
-@given(positive, st.floats(0.0, 0.9), positive)
-def test_what_interruptions_were_found_to_cost_is_what_they_cost(cpu: float, share: float, at_a_time: float) -> None:
-    with_them = interrupted(cpu, share * at_a_time, at_a_time)
-    assert_close(with_them - cpu, with_them / at_a_time * share * at_a_time, relative=1e-6, what="all of them")
-    assert_close(interruption(cpu, with_them, at_a_time), share * at_a_time, relative=1e-6, what="one of them")
-
-
-def test_what_is_never_interrupted_takes_no_longer_and_what_only_is_would_take_for_ever() -> None:
-    assert interrupted(2.0, 1e-4, math.inf) == 2.0
-    assert interruption(2.0, 1.9, 1e-3) == 0.0  # the host was quicker meanwhile
-    with pytest.raises(ValueError, match="no time to compute"):
-        interrupted(2.0, 1e-3, 1e-3)
-
-
 def test_a_quota_makes_a_call_longer_by_its_interruptions() -> None:
     made = model(efficiency=0.5)
-    known, throttled = made.model_copy(update={"interruption": 2e-4}), PI._replace(at_a_time=1e-3)
+    known = made.model_copy(update={"interruption": Interruption(seconds=2e-4, tick=0.0)})
+    throttled = PI._replace(allowed=1e-3)
     free = Charges(known, "psl").seconds("a", "client", "forward", WORK, PI)
     held = Charges(known, "psl").seconds("a", "client", "forward", WORK, throttled)
     assert_close(held / free, 1.25, relative=1e-9, what="a fifth of each millisecond goes to its interruption")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from emulator.cgroup import Bandwidth
 from emulator.errors import InputError, NodeFailure
-from emulator.quota import LEAST_QUOTA, LONGEST_PERIOD, PERIOD, at_a_time, bandwidth, check, mode, short_stages
+from emulator.quota import LEAST_QUOTA, LONGEST_PERIOD, PERIOD, allowed, bandwidth, check, mode, short_stages
 from emulator.timeline import Span
 from tests.tolerance import assert_close
 
@@ -101,5 +101,5 @@ def test_nothing_too_short_is_nothing_to_say() -> None:
 
 
 def test_a_whole_core_is_never_made_to_wait() -> None:
-    assert at_a_time(1.0) == math.inf
-    assert at_a_time(0.5) == bandwidth(0.5).quota
+    assert allowed(1.0) == math.inf
+    assert allowed(0.5) == bandwidth(0.5).quota
