@@ -17,7 +17,6 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _LARGEST_KEPT = 32 * 2**20
 """Bytes: the most that glibc takes for a threshold."""
-_LARGEST_PIECE = 3 * _LARGEST_KEPT // 4
 
 _GIVES_WAY = 10
 """The niceness of what is not due at any moment."""
@@ -105,15 +104,6 @@ def keep_memory() -> None:
         library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
         library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
         library.mallopt(_M_ARENA_MAX, 1)
-
-
-def keep_room(size: int) -> None:
-    """After `keep_memory`: have `size` free bytes, in as few pieces as may be.
-
-    What is asked for in another order than before, or by two threads at once, may not fit between what is in use.
-    """
-    pieces = [b"\1" * min(_LARGEST_PIECE, size - got) for got in range(0, size, _LARGEST_PIECE)]
-    pieces.clear()
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emulator.system import keep_room
+from emulator.room import keep_room
 from nodes.config import Settings, read
 
 if TYPE_CHECKING:

@@ -37,31 +37,6 @@ def test_memory_that_was_freed_is_not_got_from_the_kernel_again() -> None:
     assert kept < 100, (kept, usual)
 
 
-ROOM = """
-import resource
-from emulator.system import keep_memory, keep_room
-
-def pages():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-
-keep_memory()
-if {room}:
-    keep_room(32 * 2**20)
-before = pages()
-taken = [bytearray(4 * 2**20) for _ in range(7)]
-print(pages() - before)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
-def test_room_that_is_kept_is_not_got_from_the_kernel_when_it_is_needed() -> None:
-    pages = [
-        int(subprocess.run([sys.executable, "-c", ROOM.format(room=room)], capture_output=True, check=True).stdout)
-        for room in (True, False)
-    ]
-    assert pages[0] < 100 < pages[1], pages
-
-
 RAISING = """
 import os, threading
 from concurrent.futures import ThreadPoolExecutor
