@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from emulator import quota
@@ -99,9 +98,9 @@ def interruption(steps: Sequence[Step]) -> Interruption:
     usual = statistics.median(factors)
     allowed = INTERRUPTED.quota
     length = max(allowed, statistics.median(step.cpu / max(1, step.interruptions) for step in interrupted))
-    quantiles = np.quantile(factors, (np.arange(FACTORS) + 0.5) / FACTORS, method="hazen")
+    quantiles = statistics.quantiles(factors, n=2 * FACTORS, method="inclusive")[::2]
     return Interruption(
         seconds=max(0.0, length * (1 - 1 / usual)),
         tick=2 * length - allowed,
-        spread=tuple((quantiles / usual).tolist()),
+        spread=tuple(quantile / usual for quantile in quantiles),
     )
