@@ -9,6 +9,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 from emulator import timeline
@@ -55,11 +56,31 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
+class StageAgreement:
+    """How well one stage was predicted.
+
+    The median of unlike nodes lies between what two of them take: one late message of a hundred may move it from one to
+    the other. So each node is compared with itself.
+    """
+
+    together: Agreement  # of all of it
+    apart: Mapping[str, Agreement]
+    """By node, `a>b` where it is between two."""
+
+    @property
+    def furthest(self) -> tuple[str, float]:
+        """Whose median is off by most, and by how much."""
+        errors = {where: agreement.median_error for where, agreement in self.apart.items()}
+        where = max(errors, key=lambda name: abs(errors[name]))
+        return where, errors[where]
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """One run's prediction."""
 
     latency: Agreement  # of a round
-    stages: Mapping[str, Agreement]
+    stages: Mapping[str, StageAgreement]
 
 
 def join(measured: Iterable[Span], predicted: Iterable[Span]) -> list[Pair]:
@@ -76,12 +97,12 @@ def compare(measured: Sequence[Span], predicted: Sequence[Span], scale: float) -
     to judge, and in the latencies where it was not made up for.
     Raises `ValueError` where the two are not the same run: where one has a round or an event that the other lacks.
     A sender's wait for its link is in a timeline only where there was one; and where nodes are left out of rounds, who
-    was may differ, and with it what happened: then what is in both is compared.
+    was may differ, and with it what happened: then what is in both is compared. What takes a node no time has no error.
     """
     there, said = timeline.latencies(measured), timeline.latencies(predicted)
     if there.keys() != said.keys():
         raise ValueError(f"{len(there)} rounds were measured and {len(said)} predicted: they are not of the same run")
-    stages: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+    stages: defaultdict[str, defaultdict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     some_left_out = any(span.stage == LEFT_OUT for spans in (measured, predicted) for span in spans)
     for pair in join(measured, predicted):
         if pair.measured is None or pair.predicted is None:
@@ -90,10 +111,10 @@ def compare(measured: Sequence[Span], predicted: Sequence[Span], scale: float) -
             only = "measured" if pair.predicted is None else "predicted"
             key = pair.key
             raise ValueError(f"'{key.stage}' of {key.node} in round {key.round} was only {only}")
-        stages[pair.key.stage].append((pair.measured.took(scale), pair.predicted.duration))
+        stages[pair.key.stage][_where(pair.key)].append((pair.measured.took(scale), pair.predicted.duration))
     return Comparison(
         _agreement([(there[number], said[number]) for number in there]),
-        {stage: _agreement(times) for stage, times in stages.items() if any(time for time, _ in times)},
+        {stage: agreed for stage, nodes in stages.items() if (agreed := _stage_agreement(nodes)).apart},
     )
 
 
@@ -120,6 +141,18 @@ def _agreement(times: Sequence[tuple[float, float]]) -> Agreement:
         statistics.median(measured),
         statistics.median(predicted),
     )
+
+
+def _stage_agreement(nodes: Mapping[str, Sequence[tuple[float, float]]]) -> StageAgreement:
+    apart = {where: _agreement(times) for where, times in nodes.items()}
+    return StageAgreement(
+        _agreement(list(chain.from_iterable(nodes.values()))),
+        {where: agreed for where, agreed in apart.items() if agreed.measured_median > 0},
+    )
+
+
+def _where(key: Key) -> str:
+    return f"{key.node}>{key.peer}" if key.peer else key.node
 
 
 def _keyed(spans: Iterable[Span]) -> dict[Key, Span]:

@@ -64,8 +64,9 @@ def _paragraph(one: Explanation, agreed: Comparison | None, curve: Curve | None,
         steps = [*steps[: 2 * SHOWN], "...", *steps[-SHOWN:]]
     lines.append(f"  critical path   {', '.join(steps)}")
     if agreed is not None:
-        errors = {stage: f"{100 * each.median_error:+.1f} %" for stage, each in agreed.stages.items()}
-        lines.append(f"  stage medians   {', '.join(f'{stage} {error}' for stage, error in errors.items())}")
+        furthest = {stage: each.furthest for stage, each in agreed.stages.items()}
+        errors = [f"{stage} {100 * error:+.1f} % ({where})" for stage, (where, error) in furthest.items()]
+        lines.append(f"  stage medians   off by most: {', '.join(errors)}")
     return "\n".join(lines)
 
 

@@ -53,7 +53,11 @@ def fields(comparison: Comparison) -> dict[str, Any]:
         "round_latency_s": {"mean": latency.predicted_mean, "median": latency.predicted_median},
         "error": latency.error,
         "stages_s": {
-            stage: {"median": agreement.predicted_median, "error": agreement.median_error}
-            for stage, agreement in comparison.stages.items()
+            stage: {
+                "median": agreed.together.predicted_median,
+                "error": agreed.furthest[1],
+                "errors": {where: each.median_error for where, each in agreed.apart.items()},
+            }
+            for stage, agreed in comparison.stages.items()
         },
     }

@@ -143,7 +143,7 @@ def agreement(reference: str, overrides: dict[str, Any]) -> dict[str, Any]:
                 "predicted_ms": 1e3 * one.latency.predicted_mean,
                 "error": one.latency.error,
                 "error_at_measured_cpu": again[name].latency.error if name in again else None,
-                "stage_median_errors": {stage: each.median_error for stage, each in one.stages.items()},
+                "stage_median_errors": {stage: each.furthest for stage, each in one.stages.items()},
             }
             for name, one in finished.predicted.items()
         },

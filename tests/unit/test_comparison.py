@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 
 import pytest
 
@@ -21,9 +22,32 @@ def test_errors_are_of_the_means_of_rounds_and_of_stages() -> None:
     assert_close(found.latency.measured_mean, (3.0 + 1.5) / 2, what="measured")
     assert_close(found.latency.predicted_mean, (2.9 + 1.4) / 2, what="predicted")
     assert_close(found.latency.error, (2.9 + 1.4) / (3.0 + 1.5) - 1, what="error")
-    assert_close(found.stages["forward"].error, 2.5 / 2.5 - 1, what="error of the forward pass")
-    assert_close(found.stages["uplink"].median_error, 1.8 / 2.0 - 1, what="error of the uplink")
+    assert_close(found.stages["forward"].together.error, 2.5 / 2.5 - 1, what="error of the forward pass")
+    assert_close(found.stages["uplink"].together.median_error, 1.8 / 2.0 - 1, what="error of the uplink")
     assert fields(found)["error"] == found.latency.error
+
+
+def test_the_median_of_a_stage_is_compared_node_by_node() -> None:
+    """One late message of `a` moves the median of both together from its time to that of `b`, three times as long."""
+
+    def uplinks(late: float) -> list[Span]:
+        ends = {"a": [11.0, 11.0, 11.0 + late], "b": [13.3, 13.3]}
+        return [span("uplink", 10.0, end, i, "s", node) for node in ends for i, end in enumerate(ends[node], 1)]
+
+    said = [replace(one, end=13.0) if one.node == "b" else one for one in uplinks(0.0)]
+    stage = compare(uplinks(5.0), said, 1.0).stages["uplink"]
+    assert_close(stage.together.median_error, 1.0 / 3.3 - 1, what="together")
+    assert stage.furthest[0] == "b>s"
+    assert_close(stage.furthest[1], 3.0 / 3.3 - 1, what="of b's own")
+    told = fields(compare(uplinks(5.0), said, 1.0))["stages_s"]["uplink"]
+    assert told == {"median": 1.0, "error": stage.furthest[1], "errors": {"a>s": 0.0, "b>s": stage.furthest[1]}}
+
+
+def test_what_takes_no_time_has_no_error() -> None:
+    nothing = [span("forward", 5.0, 5.0, node="b"), span("handover", 5.0, 5.0, peer="b")]
+    found = compare([*MEASURED, *nothing], [*PREDICTED, span("forward", 0.0, 0.0, node="b"), nothing[1]], 1.0)
+    assert set(found.stages) == {"forward", "uplink"}
+    assert set(found.stages["forward"].apart) == {"a"}
 
 
 def test_lateness_that_was_carried_over_is_no_part_of_a_stage_and_more_is() -> None:
@@ -31,7 +55,7 @@ def test_lateness_that_was_carried_over_is_no_part_of_a_stage_and_more_is() -> N
     said = [span("forward", 0.0, 1.0)]
     for late, expected in ((0.004, 1.0), (0.006, 1.006)):
         took = Span("psl", 1, "a", "forward", 5.0, 6.0 + late, due=6.0)
-        agreement = compare([took], said, 2.0).stages["forward"]
+        agreement = compare([took], said, 2.0).stages["forward"].together
         assert_close(agreement.measured_median, expected, what=f"{late} s late")
         (row,) = csv.DictReader(prediction_csv(join([took], said), 2.0).splitlines())
         assert_close(float(row["measured_s"]), expected, what="in the file")
