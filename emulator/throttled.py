@@ -20,9 +20,9 @@ from emulator.system import keep_memory
 
 STEP = "step"
 """Begins the line of each: libraries may have something to say as well."""
-LONGEST_STEP = 0.10
+LONGEST_STEP = 0.15
 """CPU seconds: of a computation's sizes, the largest that takes no more is chosen, its own if it can be: interrupting a
-batch of half the size costs half as much again. Under a quota a step takes up to thirty times that."""
+batch of half the size costs half as much again. Under a quota a step takes ten times that."""
 PAUSE = 0.05
 """Seconds before each, for a node waits between its computations, too: they begin with a core that has slept."""
 LIFE_SECONDS = 180.0

@@ -50,9 +50,7 @@ def calibrate(
 def _show(made: Calibration) -> None:
     interruption = made.cost.interruption
     costs = (
-        f"; a CPU quota's interruption of {text.seconds(interruption.brief.seconds)} costs "
-        f"{text.seconds(interruption.brief.cost)}, of {text.seconds(interruption.long.seconds)} "
-        f"{text.seconds(interruption.long.cost)}, "
+        f"; a CPU quota's interruption costs {text.seconds(interruption.seconds)}, "
         f"the kernel looks at quotas every {text.seconds(interruption.tick)}"
         if interruption
         else ""
