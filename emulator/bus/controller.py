@@ -74,7 +74,8 @@ class Controller:
         fields = {key: profile.model_dump(mode="json") for key, profile in profiles.items() if profile is not None}
         try:
             self._endpoint.send(Header(Kind.CHANGE, fields={"number": number, "node": node, **fields}))
-            event = await asyncio.wait_for(answer, CHANGE_SECONDS)
+            async with asyncio.timeout(CHANGE_SECONDS):
+                event = await answer
         except TimeoutError:
             raise DeadlineExceeded(
                 f"the hub has not confirmed the change of {node} within {CHANGE_SECONDS:g} s"

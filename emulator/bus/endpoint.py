@@ -75,7 +75,8 @@ class Endpoint:
         self._welcome = asyncio.get_running_loop().create_future()
         self.send(Header(Kind.REGISTER, fields={"token": self._token}))
         try:
-            welcome = await asyncio.wait_for(self._welcome, timeout)
+            async with asyncio.timeout(timeout):
+                welcome = await self._welcome
         except TimeoutError:
             raise DeadlineExceeded(
                 f"{self.name}: no answer from the hub at {self._address} within {timeout:g} s: is it running?"

@@ -168,6 +168,9 @@ async def _in_thread(function: Callable[[], T], seconds: float, where: str) -> T
 
 async def _deadline(future: Future[T], seconds: float, where: str) -> T:
     try:
-        return await asyncio.wait_for(asyncio.wrap_future(future), seconds)
+        # Not `wait_for`: Python 3.11's forgets a cancellation that comes together with the result, and whoever is
+        # stopped just then goes on.
+        async with asyncio.timeout(seconds):
+            return await asyncio.wrap_future(future)
     except TimeoutError:
         raise EdgebedError(f"the Docker engine at {where} did not answer within {seconds:g} s") from None

@@ -71,7 +71,8 @@ async def start_hub(processes: Processes, plan: Plan, token: str, host: str = "1
     hub.stdin.write(f"{token}\n{plan.model_dump_json()}\n".encode())
     await hub.stdin.drain()
     try:
-        address = (await asyncio.wait_for(hub.stdout.readline(), HUB_SECONDS)).decode().strip()
+        async with asyncio.timeout(HUB_SECONDS):
+            address = (await hub.stdout.readline()).decode().strip()
     except TimeoutError:
         raise DeadlineExceeded(f"the hub did not listen within {HUB_SECONDS:g} s: see {processes.log(HUB)}") from None
     if not address:

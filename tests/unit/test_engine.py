@@ -1,6 +1,7 @@
 """What the engine's refusals are told as."""
 
 import asyncio
+import threading
 import time
 
 import docker
@@ -99,3 +100,26 @@ def test_an_engine_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(EdgebedError, match=f"the Docker engine at {WHERE} did not answer within 0.2 s"):
         asyncio.run(engine().call("wait", time.sleep, 5))
     assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_who_is_cancelled_as_the_engine_answers_does_not_go_on(steps: int) -> None:
+    """However many steps of the event loop after the answer."""
+
+    async def stopped() -> bool:
+        async def goes_on() -> None:
+            await engine().call("wait", answered.wait)
+            await asyncio.sleep(60)
+
+        answered = threading.Event()
+        task = asyncio.create_task(goes_on())
+        await asyncio.sleep(0)
+        answered.set()
+        time.sleep(0.05)  # noqa: ASYNC251 - the answer is there before the loop takes its next step
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task], timeout=5)
+        return task.cancelled()
+
+    assert asyncio.run(stopped())
