@@ -29,6 +29,7 @@ from typing import NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from emulator.cgroup import Bandwidth
 from emulator.errors import InputError
 from emulator.interruption import Interruption
 from emulator.node import Work
@@ -84,8 +85,8 @@ class Hardware(NamedTuple):
     """Bytes."""
     slowdown: float
     """Its seconds for each CPU second of the host (see `device.slowdown`)."""
-    allowed: float = math.inf
-    """CPU seconds that a CPU quota allows it in each period; infinity: all that it wants."""
+    quota: Bandwidth | None = None
+    """Under which it computes; None: none."""
 
 
 class Point(NamedTuple):
@@ -171,7 +172,7 @@ class Charges:
             raise InputError(f"{node}: '{stage}' was calibrated with its work: pass work= to node.compute")
         call = self._calls[node, stage]
         self._calls[node, stage] += 1
-        interruption = None if math.isinf(device.allowed) else self._interruption(node)
+        interruption = None if device.quota is None else self._interruption(node)
         spread = (interruption.spread if interruption else ()) or cost.spread
         taken = host_seconds(cost, work, self._model)
         if spread:
@@ -179,7 +180,7 @@ class Charges:
         if call == 0:
             taken += cost.cold if self._first_run else cost.first
         if interruption:
-            taken = interruption.lengthened(taken, device.allowed)
+            taken = interruption.lengthened(taken, device.quota)
         return taken * device.slowdown
 
     def _interruption(self, node: str) -> Interruption:

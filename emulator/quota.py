@@ -40,12 +40,12 @@ def bandwidth(cores: float) -> Bandwidth:
     return Bandwidth(round(cores * microseconds) * MICROSECOND, microseconds * MICROSECOND)
 
 
-def allowed(cores: float) -> float:
-    """CPU seconds that a device of `cores` cores has in each period; infinity for a whole core, which never waits.
+def throttling(cores: float) -> Bandwidth | None:
+    """The quota of a device of `cores` cores; None for a whole core, which never waits.
 
     Raises as `bandwidth` does.
     """
-    return math.inf if cores >= 1 else bandwidth(cores).quota
+    return None if cores >= 1 else bandwidth(cores)
 
 
 def check(in_force: Bandwidth | None, cores: float, device: str) -> None:

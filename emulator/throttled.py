@@ -1,12 +1,11 @@
-"""One computation after another: prints under which CPU quota each was, what it took, and how often it was interrupted.
-`runtime.interruption` runs it in a container whose quota it changes.
+"""One computation after another: prints how often the kernel looks at CPU quotas, then under which quota each
+computation was and what it took. `runtime.interruption` runs it in a container whose quota it changes.
 
 `python -m emulator.throttled [PROGRAM CONFIG]`: what a node of that program computes, with that JSON object as its
 config; without, the reference workload.
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -18,11 +17,13 @@ from emulator.reference import WARM_UP, training_step
 from emulator.runtime.program import computation, sizer
 from emulator.system import keep_memory
 
-STEP = "step"
-"""Begins the line of each: libraries may have something to say as well."""
-LONGEST_STEP = 0.15
+TICK, STEP = "tick", "step"
+"""Begin the lines of these: libraries may have something to say as well."""
+CLOCK_MONOTONIC_COARSE = 6
+"""Linux's clock that moves on at the kernel's ticks. Python has no name for it."""
+LONGEST_STEP = 0.10
 """CPU seconds: of a computation's sizes, the largest that takes no more is chosen, its own if it can be: interrupting a
-batch of half the size costs half as much again. Under a quota a step takes ten times that."""
+batch of half the size costs half as much again. Under a quota a step takes up to thirty times that."""
 PAUSE = 0.05
 """Seconds before each, for a node waits between its computations, too: they begin with a core that has slept."""
 LIFE_SECONDS = 180.0
@@ -31,13 +32,14 @@ LIFE_SECONDS = 180.0
 
 def line(step: Step) -> str:
     """What is printed of it, `parse` reads."""
-    return f"{STEP} {step.cores} {step.cpu} {step.interruptions}"
+    return f"{STEP} {step.cores} {step.cpu}"
 
 
-def parse(line: str) -> Step:
-    """What `line` gave."""
-    _, cores, cpu, interruptions = line.split()
-    return Step(float(cores), float(cpu), int(interruptions))
+def parse(said: str) -> tuple[float, list[Step]]:
+    """The seconds between two looks of the kernel at quotas, and the steps, of all that was printed."""
+    told = [line.split(" ") for line in said.splitlines()]
+    tick = next(float(figures[0]) for kind, *figures in told if kind == TICK)
+    return tick, [Step(*map(float, figures)) for kind, *figures in told if kind == STEP]
 
 
 def main(arguments: list[str]) -> int:
@@ -48,12 +50,13 @@ def main(arguments: list[str]) -> int:
     except EdgebedError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    sys.stdout.write(f"{TICK} {time.clock_getres(CLOCK_MONOTONIC_COARSE)}\n")
     while time.monotonic() < end:
         time.sleep(PAUSE)
-        cores, before = _cores(), _interruptions()
+        cores = _cores()
         cpu = _timed(step)
         if _cores() == cores:
-            sys.stdout.write(line(Step(cores, cpu, _interruptions() - before)) + "\n")
+            sys.stdout.write(line(Step(cores, cpu)) + "\n")
             sys.stdout.flush()
     return 0
 
@@ -81,11 +84,6 @@ def _timed(step: Callable[[], object]) -> float:
     before = time.thread_time()
     step()
     return time.thread_time() - before
-
-
-def _interruptions() -> int:
-    """How often something else than itself had this thread wait."""
-    return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
 def _cores() -> float:

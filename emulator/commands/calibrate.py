@@ -50,7 +50,9 @@ def calibrate(
 def _show(made: Calibration) -> None:
     interruption = made.cost.interruption
     costs = (
-        f"; a CPU quota's interruption costs {text.seconds(interruption.seconds)}, "
+        f"; a CPU quota's interruption of {text.seconds(interruption.brief.seconds)} costs "
+        f"{text.seconds(interruption.brief.cost)}, of {text.seconds(interruption.long.seconds)} "
+        f"{text.seconds(interruption.long.cost)}, "
         f"the kernel looks at quotas every {text.seconds(interruption.tick)}"
         if interruption
         else ""

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from emulator.errors import InputError
-from emulator.interruption import INTERRUPTED, UNDISTURBED, Interruption, interruption
+from emulator.interruption import BRIEFLY, FOR_LONG, UNDISTURBED, Interruption, interruption
 from emulator.plan import Plan
 from emulator.runtime.containers import Containers
 from emulator.runtime.docker import ENVIRONMENT, NO_NEW_PRIVILEGES, confinement, find_image, node_user
@@ -22,15 +22,15 @@ from emulator.runtime.program import computation
 from emulator.throttled import STEP, parse
 
 NAME = "interruption"
-COMPARISONS = 10
+COMPARISONS = 8
 """Side by side, for a host's speed changes by the second."""
-UNDISTURBED_SECONDS, INTERRUPTED_SECONDS = 0.5, 3.5
+UNDISTURBED_SECONDS, BRIEFLY_SECONDS, FOR_LONG_SECONDS = 0.5, 1.0, 6.0
 """Each is long enough for a whole step of the longest."""
 START_SECONDS = 60.0
 
 
 async def measure(plan: Plan) -> Interruption:
-    """What interruptions cost that which `plan`'s programs compute, in less than a minute.
+    """What interruptions cost that which `plan`'s programs compute, in a minute and a half.
 
     Where none of them says what that is (see `program.computation`), of the reference workload.
     Raises `InputError` where there is no engine that can be used, `EdgebedError` where the quotas were not in force.
@@ -49,12 +49,14 @@ async def measure(plan: Plan) -> Interruption:
                 NAME, command, ENVIRONMENT, user=user, security_opt=NO_NEW_PRIVILEGES, **confinement()
             )
             await containers.until_it_says(NAME, STEP, START_SECONDS)
-            turns = [(UNDISTURBED, UNDISTURBED_SECONDS), (INTERRUPTED, INTERRUPTED_SECONDS)] * COMPARISONS
-            for bandwidth, seconds in [*turns, turns[0]]:
+            free = (UNDISTURBED, UNDISTURBED_SECONDS)
+            turns = [free, (BRIEFLY, BRIEFLY_SECONDS), free, (FOR_LONG, FOR_LONG_SECONDS)] * COMPARISONS
+            for bandwidth, seconds in [*turns, free]:
                 await containers.throttle(NAME, bandwidth)
                 await asyncio.sleep(seconds)
             said = await containers.log(NAME)
-    return interruption([parse(line) for line in said.splitlines() if line.startswith(STEP)])
+    tick, steps = parse(said)
+    return interruption(steps, tick)
 
 
 def _computation(plan: Plan) -> list[str]:

@@ -305,5 +305,5 @@ class _World(World):
 
 
 def _hardware(node: NodePlan, plan: Plan) -> Hardware:
-    allowed = quota.allowed(1 / (node.slowdown * plan.scale)) if plan.compute == "quota" else math.inf
-    return Hardware(node.device.training, node.device.memory, node.slowdown, allowed)
+    throttling = quota.throttling(1 / (node.slowdown * plan.scale)) if plan.compute == "quota" else None
+    return Hardware(node.device.training, node.device.memory, node.slowdown, throttling)

@@ -121,10 +121,10 @@ class Command:
             assert self.process.poll() is None, f"it ended before {what}: {self.process.communicate()}"
             time.sleep(self.LOOK_SECONDS)
 
-    def finish(self, *, killed: bool = False) -> Finished:
+    def finish(self, seconds: float = SECONDS, *, killed: bool = False) -> Finished:
         """Wait for the end, and check what holds for every end: no traceback, and no process left."""
         try:
-            out, err = self.process.communicate(timeout=SECONDS)
+            out, err = self.process.communicate(timeout=seconds)
         finally:
             if self.process.poll() is None:
                 os.killpg(self.process.pid, signal.SIGKILL)

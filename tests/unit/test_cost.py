@@ -4,6 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from emulator.cgroup import Bandwidth
 from emulator.cost import (
     Charges,
     CostModel,
@@ -15,7 +16,7 @@ from emulator.cost import (
     roofline,
 )
 from emulator.errors import InputError
-from emulator.interruption import Interruption
+from emulator.interruption import Interruption, Wait
 from emulator.node import Work
 from tests.tolerance import assert_close
 
@@ -147,8 +148,9 @@ def test_the_draw_is_of_the_seed_the_node_and_the_call_alone() -> None:
 
 def test_a_quota_makes_a_call_longer_by_its_interruptions() -> None:
     made = model(efficiency=0.5)
-    known = made.model_copy(update={"interruption": Interruption(seconds=2e-4, tick=0.0)})
-    throttled = PI._replace(allowed=1e-3)
+    always = Interruption(brief=Wait(seconds=1e-3, cost=2e-4), long=Wait(seconds=1.0, cost=2e-4), tick=0.0)
+    known = made.model_copy(update={"interruption": always})
+    throttled = PI._replace(quota=Bandwidth(1e-3, 1e-2))
     free = Charges(known, "psl").seconds("a", "client", "forward", WORK, PI)
     held = Charges(known, "psl").seconds("a", "client", "forward", WORK, throttled)
     assert_close(held / free, 1.25, relative=1e-9, what="a fifth of each millisecond goes to its interruption")

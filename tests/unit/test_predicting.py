@@ -3,14 +3,14 @@ import pytest
 from emulator import quota
 from emulator.cost import CostModel, StageCost
 from emulator.host import Host
-from emulator.interruption import Interruption
+from emulator.interruption import Interruption, Wait
 from emulator.library import load_experiment
 from emulator.plan import make_plan
 from emulator.prediction import predict
 from tests.tolerance import assert_close
 
 HOST = Host("a processor", 2, 2**33, 60e9)
-INTERRUPTION = Interruption(seconds=2e-4, tick=4e-3)
+INTERRUPTION = Interruption(brief=Wait(seconds=0.003, cost=1e-4), long=Wait(seconds=0.06, cost=4e-4), tick=4e-3)
 STAGES = (("client", "client_forward"), ("server", "server_step"), ("client", "client_backward"))
 COST = CostModel(
     core_flops=60e9,
@@ -32,6 +32,6 @@ def test_what_a_quota_interrupts_is_predicted_to_take_longer_by_that(scale: int)
         if free.is_message or free.duration == 0:
             continue
         computed += 1
-        expected = INTERRUPTION.lengthened(1.0, quota.allowed(1 / (slowdowns[free.node] * scale)))
+        expected = INTERRUPTION.lengthened(1.0, quota.throttling(1 / (slowdowns[free.node] * scale)))
         assert_close(held.duration / free.duration, expected, relative=1e-6, what=f"{held.stage} of {held.node}")
     assert computed == 4 * 2 + 1

@@ -1,12 +1,10 @@
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.cgroup import Bandwidth
 from emulator.errors import InputError, NodeFailure
-from emulator.quota import LEAST_QUOTA, LONGEST_PERIOD, PERIOD, allowed, bandwidth, check, mode, short_stages
+from emulator.quota import LEAST_QUOTA, LONGEST_PERIOD, PERIOD, bandwidth, check, mode, short_stages, throttling
 from emulator.timeline import Span
 from tests.tolerance import assert_close
 
@@ -101,5 +99,5 @@ def test_nothing_too_short_is_nothing_to_say() -> None:
 
 
 def test_a_whole_core_is_never_made_to_wait() -> None:
-    assert allowed(1.0) == math.inf
-    assert allowed(0.5) == bandwidth(0.5).quota
+    assert throttling(1.0) is None
+    assert throttling(0.5) == bandwidth(0.5)
