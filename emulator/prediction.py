@@ -75,7 +75,7 @@ def cost_model(
     if not insist and known is None and all(sizer(node.program) is None for node in plan.nodes):
         return None
     if known is not None and missing == [INTERRUPTIONS]:
-        say(f"measuring {INTERRUPTIONS}: a minute and a half, once")
+        say(f"measuring {INTERRUPTIONS}: about a minute, once")
         made = known.model_copy(update={"cost": known.cost.model_copy(update={"interruption": _interruption(plan)})})
         calibration.write(path, made)
         return made.cost

@@ -30,7 +30,7 @@ START_SECONDS = 60.0
 
 
 async def measure(plan: Plan) -> Interruption:
-    """What interruptions cost that which `plan`'s programs compute, in a minute and a half.
+    """What interruptions cost that which `plan`'s programs compute, in about a minute.
 
     Where none of them says what that is (see `program.computation`), of the reference workload.
     Raises `InputError` where there is no engine that can be used, `EdgebedError` where the quotas were not in force.
