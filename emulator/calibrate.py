@@ -170,14 +170,15 @@ def _affordable(plan: Plan, host: Host, run: RunPlan, seconds: float) -> list[_S
 def rounds_in(seconds: float, round_seconds: Sequence[float]) -> list[int]:
     """How many rounds there is time for of runs whose rounds take `round_seconds`, all in `seconds` together.
 
-    Each has the same time, but what is enough for one is left to those whose rounds take longer: they tell the least of
-    what is seldom done in them.
+    As many of each: the longer a round, the longer what is seldom done in it has to be watched to be known as well. But
+    where the longest have only the fewest there can be, there may be time for more of the others.
     """
     rounds = [0] * len(round_seconds)
-    by_length = sorted(range(len(rounds)), key=lambda run: round_seconds[run])
-    for sharing, run in zip(range(len(rounds), 0, -1), by_length, strict=True):
-        rounds[run] = min(MOST_ROUNDS, max(FEWEST_ROUNDS, int(seconds / sharing / round_seconds[run])))
+    together = sum(round_seconds)
+    for run in sorted(range(len(rounds)), key=lambda run: round_seconds[run], reverse=True):
+        rounds[run] = min(MOST_ROUNDS, max(FEWEST_ROUNDS, int(seconds / together)))
         seconds -= rounds[run] * round_seconds[run]
+        together -= round_seconds[run]
     return rounds
 
 

@@ -114,12 +114,16 @@ def test_turns_have_all_rounds_and_about_as_many_each(rounds: int) -> None:
     assert len(turns) == TURNS or rounds < LEAST_OF_A_TURN * (len(turns) + 1)
 
 
-def test_the_time_that_a_run_does_not_need_is_left_to_those_whose_rounds_take_longer() -> None:
+def test_every_run_has_as_many_rounds_where_there_is_time_for_that() -> None:
     quick, long, longest = 0.1, 1.0, 3.0
-    enough = MOST_ROUNDS * quick
-    assert rounds_in(enough + 12.0, [longest, quick, long]) == [FEWEST_ROUNDS, MOST_ROUNDS, 6]
-    assert rounds_in(enough + 40.0, [longest, quick, long]) == [6, MOST_ROUNDS, 20]
+    for rounds in (FEWEST_ROUNDS, 7, MOST_ROUNDS):
+        assert rounds_in((longest + quick + long) * (rounds + 0.01), [longest, quick, long]) == [rounds] * 3
     assert rounds_in(1.0, [longest, quick, long]) == [FEWEST_ROUNDS] * 3
+    assert rounds_in(1e6, [longest, quick, long]) == [MOST_ROUNDS] * 3
+
+
+def test_time_that_is_not_enough_for_another_of_the_longest_rounds_is_the_others() -> None:
+    assert rounds_in(FEWEST_ROUNDS * 30.0 + 11.05, [0.1, 30.0, 1.0]) == [10, FEWEST_ROUNDS, 10]
 
 
 def test_a_copy_reads_and_writes_every_byte() -> None:
