@@ -50,6 +50,7 @@ class Span:
     peer: str = ""  # the receiver (messages only)
     due: float | None = None  # when the emulated device or link should have ended it; None: nothing is promised
     cpu: float | None = None  # CPU seconds of the host (compute only)
+    probe: float | None = None  # CPU seconds of the probe next to it (measured compute only; see `probe`)
     mode: str = ""  # stretched, quota or modelled (compute only)
     throttled: int | None = None  # periods in which its node's CPU quota was used up (compute under a quota only)
     flops: float | None = None
@@ -64,19 +65,23 @@ class Span:
             and self.bytes >= 0
             and (self.due is None or -math.inf < self.due < math.inf)
             and (self.cpu is None or 0 <= self.cpu < math.inf)
+            and (self.probe is None or 0 < self.probe < math.inf)
             and (self.throttled is None or self.throttled >= 0)
             and (self.flops is None or 0 <= self.flops < math.inf)
         ):
             raise ValueError(f"{self.stage} of {self.node} in round {self.round}: {self._fault()}")
 
     def _fault(self) -> str:
-        for name in ("start", "end", "due", "cpu", "flops"):
+        for name in ("start", "end", "due", "cpu", "probe", "flops"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
                 return f"{name} is {value}"
         if self.end < self.start:
             return f"it ends at {self.end:g} s, before its start at {self.start:g} s"
-        values = {name: getattr(self, name) for name in ("round", "bytes", "cpu", "throttled", "flops")}
+        if self.probe == 0:
+            return "probe is 0"
+        names = ("round", "bytes", "cpu", "probe", "throttled", "flops")
+        values = {name: getattr(self, name) for name in names}
         return next(
             f"{name} is negative ({value})" for name, value in values.items() if value is not None and value < 0
         )
@@ -156,8 +161,8 @@ _SPAN = Form(
     {
         "run": a_text, "round": a_count, "node": a_text, "stage": a_text, "start": a_number, "end": a_number,
         "source": one_of(Source), "bytes": a_count, "peer": a_text, "due": optional(a_number),
-        "cpu": optional(a_number), "mode": a_text, "throttled": optional(a_count), "flops": optional(a_number),
-        "off_clock": a_flag, "detail": a_text,
+        "cpu": optional(a_number), "probe": optional(a_number), "mode": a_text, "throttled": optional(a_count),
+        "flops": optional(a_number), "off_clock": a_flag, "detail": a_text,
     },
 )  # fmt: skip
 _METRIC = Form("metric", Metric, {"run": a_text, "round": a_count, "node": a_text, "name": a_text, "value": a_number})

@@ -156,6 +156,7 @@ class BusNode:
                 end=computed.end,
                 due=computed.due,
                 cpu=computed.cpu,
+                probe=computed.probe,
                 mode=computed.mode,
                 throttled=computed.throttled,
                 flops=work.flops if work else None,

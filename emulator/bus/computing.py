@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from emulator import cgroup, quota
 from emulator.clock import Clock
 from emulator.device import due, since
+from emulator.probe import probe
 from emulator.system import lower_this_thread
 
 T = TypeVar("T")
@@ -27,6 +28,8 @@ class Computed(Generic[T]):
     due: float
     cpu: float
     """CPU seconds of this host."""
+    probe: float
+    """Those of the probe, right after it."""
     mode: str
     throttled: int | None = None
     """Periods of this node's CPU quota that were used up; None: it has none."""
@@ -59,7 +62,19 @@ class Device:
         """The result of `fn()`, not before the device would have it that began at `start`."""
         self._slowdowns = since(self._slowdowns, start)
         before = cgroup.throttling() if self._throttled else None
-        cpu, result = await asyncio.get_running_loop().run_in_executor(self._worker, _timed, fn)
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[tuple[float, T]] = loop.create_future()
+
+        def work() -> float:
+            loop.call_soon_threadsafe(done.set_result, _timed(fn))
+            # At once, on a core that is still awake: the result goes its way meanwhile.
+            return probe()
+
+        probing = loop.run_in_executor(self._worker, work)
+        await asyncio.wait((done, probing), return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            probing.result()  # raises what `fn` has raised
+        cpu, result = done.result()
         mode, throttled = "stretched", None
         if self._throttled:
             after = cgroup.throttling()
@@ -68,7 +83,8 @@ class Device:
             early = (until - self._clock.now()) * scale
             mode = quota.mode((until - start) * scale, early, throttled, quota.bandwidth(self.cores).period)
         held_until = await self._hold(start, cpu)
-        return Computed(result, self._clock.now(), held_until, cpu, mode, throttled)
+        end = self._clock.now()
+        return Computed(result, end, held_until, cpu, await probing, mode, throttled)
 
     async def _hold(self, start: float, cpu: float) -> float:
         """Return when the device would be done, whatever it becomes in the meantime: that time."""

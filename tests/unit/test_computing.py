@@ -41,6 +41,7 @@ def test_what_is_held_back_is_timed_anew(change: float) -> None:
     expected = at + change * (done.cpu - at / slowdown)
     assert_close(done.due, expected, absolute=0.001, what="when the new device is done")
     assert done.end >= done.due
+    assert 0 < done.probe < CPU
 
 
 def test_a_change_that_finishes_a_stage_at_once_does_not_turn_back_time() -> None:

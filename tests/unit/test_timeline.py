@@ -33,6 +33,7 @@ def spans(draw: st.DrawFn, round_number: int = 1) -> Span:
         peer=peer,
         due=draw(st.none() | moments),
         cpu=draw(st.none() | st.floats(0, 10)),
+        probe=draw(st.none() | st.floats(1e-6, 1)),
         mode=draw(st.sampled_from(["", "stretched"])),
         flops=draw(st.none() | st.floats(0, 1e12)),
     )
@@ -323,6 +324,7 @@ GOOD = work("a", "client_forward", 0, 1).to_fields()
         ({**GOOD, "due": math.inf}, "client_forward of a in round 1: due is inf"),
         ({**GOOD, "end": -1.0}, "client_forward of a in round 1: it ends at -1 s, before its start at 0 s"),
         ({**GOOD, "round": -1}, "client_forward of a in round -1: round is negative"),
+        ({**GOOD, "probe": 0}, "client_forward of a in round 1: probe is 0"),
         ({**GOOD, "bytes": -8}, r"client_forward of a in round 1: bytes is negative \(-8\)"),
         ([1, 2], r"span: not a set of fields but \[1, 2\]"),
     ],
