@@ -78,7 +78,7 @@ def calibrate(plan: Plan, host: Host, seconds: float = SECONDS) -> Calibration:
     bandwidth = copy_bandwidth()
     roles = {node.name: node.role for node in plan.nodes}
     works = {name: size.works for name, size in measured.items()}
-    stages = stage_costs(spans, roles, works, host.core_flops, bandwidth)
+    stages = stage_costs(spans, roles, works, host.core_flops, bandwidth, plan.scale)
     missing = {run.name for run in plan.runs} - {stage.run for stage in stages}
     if missing:
         raise EdgebedError(f"{', '.join(sorted(missing))}: nothing was computed, so nothing could be calibrated")

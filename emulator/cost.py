@@ -14,6 +14,9 @@ a calibration `a` is 0, `e` is 1 and memory no limit: every device reaches its p
 
 A CPU quota interrupts a computation, which makes it longer (see `interruption`).
 
+What was carried out is predicted at the speed that its cores had meanwhile: each call takes so
+many times as long as the probe next to it says (see `response`).
+
 No two calls of a stage take the same: each takes `c` times a factor, one of those that were measured. Their mean is 1,
 or under a quota, where some calls take half as long again, their median. A round waits for the slowest of its clients,
 so that its mean would come out too short without. A node takes each factor once before it takes one again, so that few
@@ -24,7 +27,7 @@ the number of the call, and on nothing else.
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -33,6 +36,7 @@ from emulator.cgroup import Bandwidth
 from emulator.errors import InputError
 from emulator.interruption import Interruption
 from emulator.node import Work
+from emulator.response import Response
 from emulator.units import SIZE, show
 
 NEARLY = 1e-6
@@ -60,6 +64,8 @@ class StageCost(BaseModel):
     """The same of the first call in the life of a node, which is in the first run."""
     spread: tuple[float, ...] = ()
     """What calls take beside their mean: equally likely factors of mean 1, rising; empty: all take the same."""
+    response: Response | None = None
+    """What it makes of the speed of its core; None: not measured."""
 
 
 class CostModel(BaseModel):
@@ -74,6 +80,10 @@ class CostModel(BaseModel):
     stages: tuple[StageCost, ...]
     interruption: Interruption | None = None
     """What CPU quotas cost; None: not measured."""
+
+    def response(self, run: str) -> Response | None:
+        """What that run's stages make of the speed of their cores: all the same. None: not measured."""
+        return next((stage.response for stage in self.stages if stage.run == run), None)
 
 
 class Hardware(NamedTuple):
@@ -142,8 +152,18 @@ def host_seconds(cost: StageCost, work: Work | None, model: CostModel) -> float:
 class Charges:
     """What the computations of one run take its nodes. `model` None: without a calibration."""
 
-    def __init__(self, model: CostModel | None, run: str, *, first_run: bool = True, seed: int = 0) -> None:
+    def __init__(
+        self,
+        model: CostModel | None,
+        run: str,
+        *,
+        first_run: bool = True,
+        seed: int = 0,
+        probes: Mapping[tuple[str, str], Sequence[float]] | None = None,
+    ) -> None:
+        """`probes`: of each node's stage, those next to its calls in order, where the run has been carried out."""
         self._model = model
+        self._probes = probes or {}
         self._stages = {(c.role, c.stage): c for c in model.stages if c.run == run} if model else {}
         self._first_run = first_run
         self._drawn_for = f"{seed}/{run}"
@@ -179,6 +199,9 @@ class Charges:
             taken *= self._factor(node, stage, call, spread)
         if call == 0:
             taken += cost.cold if self._first_run else cost.first
+        if cost.response and (probes := self._probes.get((node, stage))):
+            # Where nodes may be late, there may have been fewer calls than are predicted.
+            taken *= cost.response.factor(probes[min(call, len(probes) - 1)])
         if interruption:
             taken = interruption.lengthened(taken, device.quota)
         return taken * device.slowdown

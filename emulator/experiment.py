@@ -115,16 +115,18 @@ def run(
         files.write(folder / files.EXPERIMENT, as_yaml(resolved))
         recorder, outcome = carry_out(plan, runtime, folder, progress)
         predicted: dict[str, Comparison] = {}
+        slower: dict[str, float] = {}
         if cost is not None and not virtual:
             try:
                 virtually = make_plan(experiment, host.core_flops, host.cores, virtual=True)
                 virtually = virtually.model_copy(update={"scale": plan.scale})
-                said = predict(experiment, host, cost, virtually)
+                said = predict(experiment, host, cost, virtually, recorder.spans)
                 predicted = recorder.compare(said)
-                outcome.notes.extend(recorder.drifts(said, virtually))
+                slower = recorder.slower(cost)
+                outcome.notes.extend(recorder.drifts(said, virtually, slower))
             except EdgebedError as error:  # what was measured stands without it
                 outcome.notes.append(f"not predicted: {error}")
-        finished = _judge(experiment, plan, runtime, host, recorder, outcome, predicted)
+        finished = _judge(experiment, plan, runtime, host, recorder, outcome, predicted, slower)
     if page:
         html.make([folder], folder / files.REPORT)
     return finished
@@ -156,6 +158,7 @@ def _judge(
     recorder: Recorder,
     outcome: Outcome,
     predicted: Mapping[str, Comparison],
+    slower: Mapping[str, float],
 ) -> Finished:
     """What the runs came to, and whether to believe it; leaves the result."""
     assert isinstance(experiment.testbed, Testbed)
@@ -171,7 +174,7 @@ def _judge(
         seed=experiment.seed,
     )
     for name, comparison in predicted.items():
-        built["algorithms"][name]["predicted"] = prediction.fields(comparison)
+        built["algorithms"][name]["predicted"] = {**prediction.fields(comparison), "slower": slower.get(name)}
     built["host"] = {**built["host"], "cpu": host.cpu, "core_flops": host.core_flops}
     files.write(recorder.folder / files.RESULT, result.to_json(built))
     combined = verdict.combine({summary.run: summary.verdict for summary in summaries})

@@ -2,21 +2,22 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from emulator import calibration
+from emulator import calibration, timeline
 from emulator.calibrate import SECONDS, calibrate, computed
 from emulator.calibration import Calibration
 from emulator.clock import new_event_loop
-from emulator.cost import CostModel
+from emulator.cost import Charges, CostModel
 from emulator.errors import InputError
 from emulator.host import Host
-from emulator.interruption import Interruption
+from emulator.interruption import Step, interruption
 from emulator.plan import Plan, make_plan
 from emulator.profiles import Experiment
 from emulator.runtime.program import sizer
 from emulator.runtime.virtual import simulate
+from emulator.speeds import sensed
 from emulator.timeline import Span
 
 MOST_NODES = 24
@@ -24,20 +25,39 @@ MOST_NODES = 24
 INTERRUPTIONS = "what a CPU quota's interruptions cost"
 
 
-def predict(experiment: Experiment, host: Host, cost: CostModel | None, plan: Plan | None = None) -> list[Span]:
+def predict(
+    experiment: Experiment,
+    host: Host,
+    cost: CostModel | None,
+    plan: Plan | None = None,
+    measured: Iterable[Span] = (),
+) -> list[Span]:
     """The spans of all runs of `experiment` in virtual time, their computations at the price of `cost`.
 
-    `plan`: the one that was carried out, should the experiment have been. Raises as `runtime.virtual.run` does.
+    `plan`: the one that was carried out, should the experiment have been; `measured`: what came of it, of which nothing
+    is used but how fast its cores were. Raises as `runtime.virtual.run` does.
     """
     made = make_plan(experiment, host.core_flops, host.cores, virtual=True) if plan is None else plan
     runs = [run.model_copy(update={"config": {**run.config, "training": False}}) for run in made.runs]
+    probes = {run: _probes(own, made.scale) for run, own in timeline.runs(measured).items()}
+    first = runs[0].name
     spans: list[Span] = []
     simulate(
         # How long a quota lets a computation run depends on the time scale; nothing else here does.
         made.model_copy(update={"runs": runs, "cost": cost, "scale": made.scale if made.compute == "quota" else 1.0}),
         lambda entry: spans.append(entry) if isinstance(entry, Span) else None,
+        pricing=lambda run: Charges(cost, run, first_run=run == first, seed=made.seed, probes=probes.get(run)),
     )
     return spans
+
+
+def _probes(spans: Iterable[Span], scale: float) -> dict[tuple[str, str], list[float]]:
+    """What the probe took the host at each call of each node's stage in one run, in order."""
+    found: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for span, call in sensed(spans, scale):
+        if call.probe is not None:
+            found[span.node, span.stage].append(call.probe)
+    return dict(found)
 
 
 def cost_model(
@@ -76,15 +96,15 @@ def cost_model(
         return None
     if known is not None and missing == [INTERRUPTIONS]:
         say(f"measuring {INTERRUPTIONS}: about a minute, once")
-        made = known.model_copy(update={"cost": known.cost.model_copy(update={"interruption": _interruption(plan)})})
-        calibration.write(path, made)
-        return made.cost
+        known = _with_interruption(known, *_interrupted(plan))
+        calibration.write(path, known)
+        return known.cost
     say(f"calibrating this host for {of}: about a minute, once")
     made = calibrate_experiment(experiment, host)
     if known is not None and (known.cost.core_flops, known.awake) == (made.cost.core_flops, made.awake):
         others = tuple(stage for stage in known.cost.stages if stage.run not in made.runs)
-        interruption = known.cost.interruption if made.cost.interruption is None else made.cost.interruption
-        cost = made.cost.model_copy(update={"stages": made.cost.stages + others, "interruption": interruption})
+        interrupted = known.cost.interruption if made.cost.interruption is None else made.cost.interruption
+        cost = made.cost.model_copy(update={"stages": made.cost.stages + others, "interruption": interrupted})
         made = made.model_copy(update={"cost": cost})
     calibration.write(path, made)
     return made.cost
@@ -97,17 +117,22 @@ def calibrate_experiment(experiment: Experiment, host: Host, seconds: float = SE
     """
     plan = calibration_plan(experiment, host)
     # First: there may be no engine for it.
-    interruption = _interruption(plan) if experiment.compute == "quota" else None
-    made = calibrate(plan, host, seconds)
-    cost = made.cost.model_copy(update={"interruption": interruption})
-    return made.model_copy(update={"subject": calibration.subject(plan), "cost": cost})
+    interrupted = _interrupted(plan) if experiment.compute == "quota" else None
+    made = calibrate(plan, host, seconds).model_copy(update={"subject": calibration.subject(plan)})
+    return _with_interruption(made, *interrupted) if interrupted else made
 
 
-def _interruption(plan: Plan) -> Interruption:
+def _interrupted(plan: Plan) -> tuple[float, list[Step]]:
     from emulator.runtime import interruption  # and with it Docker's SDK: seldom needed, slow to import
 
     with asyncio.Runner(loop_factory=new_event_loop) as loop:
         return loop.run(interruption.measure(plan))
+
+
+def _with_interruption(known: Calibration, tick: float, steps: list[Step]) -> Calibration:
+    response = known.cost.stages[0].response  # that of all
+    cost = known.cost.model_copy(update={"interruption": interruption(steps, tick, response)})
+    return known.model_copy(update={"cost": cost})
 
 
 def calibration_plan(experiment: Experiment, host: Host) -> Plan:

@@ -1,13 +1,14 @@
 """Keeps what happens in an experiment's runs, as it comes, and says what each came to."""
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from emulator import kernel_fidelity, quota, replay, timeline, verdict
 from emulator.change import is_live
 from emulator.comparison import Comparison, compare, drift, join
 from emulator.control.rounds import Rounds
+from emulator.cost import CostModel
 from emulator.errors import EdgebedError
 from emulator.plan import SERVER_ROLES, Plan
 from emulator.report import files, prediction
@@ -15,6 +16,7 @@ from emulator.report.metrics import metrics_csv
 from emulator.report.progress import Progress
 from emulator.report.summary import Summary, summarise
 from emulator.retiming import replayed
+from emulator.speeds import sensed
 from emulator.timeline import Entry, Metric, Span
 from emulator.verdict import HostFacts
 
@@ -89,13 +91,18 @@ class Recorder:
         elapsed = {run: timeline.elapsed_at(timeline.latencies(self._spans[run])) for run in runs}
         files.write(self.folder / files.METRICS, metrics_csv(metrics, elapsed))
 
+    @property
+    def spans(self) -> list[Span]:
+        """All that came of all runs."""
+        return [span for spans in self._spans.values() for span in spans]
+
     def entries(self, run: str) -> tuple[list[Span], list[Metric]]:
         """All that came of a run."""
         return self._spans[run], self._metrics[run]
 
     def short_stages(self) -> list[str]:
         """What the CPU quotas could not slow down, one line for each kind of stage."""
-        return quota.short_stages(span for spans in self._spans.values() for span in spans)
+        return quota.short_stages(self.spans)
 
     def summary(self, run: str, plan: Plan, facts: HostFacts, target: float | None) -> Summary:
         """What a finished run comes to."""
@@ -106,6 +113,17 @@ class Recorder:
             promised = replay.promises(spans, plan) if plan.links == "bus" else ()
             judged = verdict.judge(spans, facts, ideal=ideal, promised=promised)
             return summarise(spans, metrics, servers=self._servers, wall=wall, target=target, verdict=judged)
+
+    def slower(self, cost: CostModel) -> dict[str, float]:
+        """How many times as long each run's computations took, by the probe next to each, as they would have at the
+        speed at which this host was calibrated; without those of which that is not known."""
+        found = {}
+        for run, spans in self._spans.items():
+            response = cost.response(run)
+            times = response.over(call for _, call in sensed(spans, self._scale)) if response else None
+            if times is not None:
+                found[run] = times
+        return found
 
     def compare(self, predicted: list[Span]) -> dict[str, Comparison]:
         """Each run beside its prediction, and a file of all of it.
@@ -124,26 +142,36 @@ class Recorder:
         files.write(self.folder / files.PREDICTION, prediction.prediction_csv(pairs, self._scale))
         return found
 
-    def drifts(self, predicted: list[Span], plan: Plan) -> list[str]:
-        """Where this host was not as quick as when it was calibrated, one line for each run, and one where it was not
-        as quick, beside that, in one run as in another; `plan` is the one that was predicted."""
+    def drifts(self, predicted: list[Span], plan: Plan, slower: Mapping[str, float]) -> list[str]:
+        """Where this host was not as quick as when it was calibrated, a line or two for each run, and one where it was
+        not as quick, beside that, in one run as in another.
+
+        `plan` is the one that was predicted; `slower` how many times as long computations took in each run by the speed
+        of their cores, which the prediction knows of.
+        """
         said, slowdowns = timeline.runs(predicted), {node.name: node.slowdown for node in plan.nodes}
         found = {run: drift(spans, said[run], slowdowns) for run, spans in self._spans.items()}
         ratios = {run: ratio for run, ratio in found.items() if ratio is not None}
         drifted = {run: ratio for run, ratio in ratios.items() if abs(ratio - 1) > DRIFT}
-        again = replayed([span for spans in self._spans.values() for span in spans], plan) if drifted else {}
-        lines = []
+        again = replayed(self.spans, plan) if drifted else {}
+        lines = [
+            f"{run}: by the probe next to each, its computations took {times:.2f} times the CPU time that they would "
+            f"have at the speed at which this host was calibrated: that is in its latencies, and in their prediction"
+            for run, times in slower.items()
+            if abs(times - 1) > DRIFT
+        ]
         for run, ratio in drifted.items():
             known = again.get(run)
             at_that = f", and by {100 * known.latency.error:+.1f} % at the CPU time that they took" if known else ""
             lines.append(
-                f"{run}: its computations took {ratio:.2f} times the CPU time that this host was calibrated at: other "
-                f"work slowed it down, then or now, and the prediction is off by that{at_that} (edgebed calibrate "
-                f"measures anew)"
+                f"{run}: its computations took {ratio:.2f} times the CPU time that was predicted: other work slowed "
+                f"this host down, then or now, and the prediction is off by that{at_that} (edgebed calibrate measures "
+                f"anew)"
             )
         if ratios:
-            slow, quick = max(ratios, key=ratios.__getitem__), min(ratios, key=ratios.__getitem__)
-            between = ratios[slow] / ratios[quick]
+            beside = {run: ratio * slower.get(run, 1.0) for run, ratio in ratios.items()}
+            slow, quick = max(beside, key=beside.__getitem__), min(beside, key=beside.__getitem__)
+            between = beside[slow] / beside[quick]
             if between > 1 + DRIFT:
                 lines.append(
                     f"{slow} and {quick}: beside what this host was calibrated at, the one's computations took "

@@ -2,7 +2,7 @@
 
 The same work in several runs, such as the clients' in most algorithms, is measured by all of them, the more often; but
 only by those in which it comes about as often: the longer a node waits, the less its caches still hold of what it needs
-next.
+next. What each call took is told beside the speed that its core had at the moment (see `response`).
 """
 
 import statistics
@@ -15,7 +15,9 @@ import numpy as np
 
 from emulator.cost import Point, StageCost, fit, roofline
 from emulator.node import Work
-from emulator.timeline import Span
+from emulator.response import Call, Response
+from emulator.speeds import sensed
+from emulator.timeline import Span, runs
 
 Key = tuple[str, str]
 """A role and a stage."""
@@ -35,29 +37,32 @@ def stage_costs(
     works: Mapping[str, Mapping[Key, Work | None]],
     core_flops: float,
     bandwidth: float,
+    scale: float = 1.0,
 ) -> list[StageCost]:
     """What each stage of each run costs a core of `core_flops` FLOP/s that moves `bandwidth` bytes/s.
 
     `spans`: of runs named `RUN/SIZE/TURN`, after the experiment's, its own size first; `roles`: of the nodes; `works`:
-    what is computed, by `RUN/SIZE`. `ValueError` for a stage that took no time.
+    what is computed, by `RUN/SIZE`; `scale`: of the time. `ValueError` for a stage that took no time.
     """
     measured: defaultdict[tuple[str, str, str], _Measured] = defaultdict(_Measured)
-    for span in spans:
-        if span.cpu is not None:
-            size, _, turn = span.run.rpartition("/")
-            measured[size, roles[span.node], span.stage].add(turn, span)
+    for name, noted in runs(spans).items():
+        size, _, turn = name.rpartition("/")
+        for span, call in sensed(noted, scale):
+            measured[size, roles[span.node], span.stage].add((turn, span.node), span.start, call)
     same: defaultdict[tuple[str, str, Work | str], list[_Measured]] = defaultdict(list)
     for (size, role, stage), calls in measured.items():
         same[role, stage, works[size].get((role, stage)) or size].append(calls)
+    response = Response.of([call for calls in alike for call in calls.later()] for alike in same.values())
     stages: defaultdict[tuple[str, str, str], list[_Told]] = defaultdict(list)
     for (size, role, stage), calls in measured.items():
         work = works[size].get((role, stage))
         later = _later(calls, same[role, stage, work or size]) or calls.firsts()
-        usual = statistics.fmean(_trimmed(later))
+        taken = [response.at_usual(call) if response else call.cpu for call in later]
+        usual = statistics.fmean(_trimmed(taken))
         least = roofline(work, core_flops, bandwidth) if work else 0.0
-        extra = max(0.0, statistics.fmean(calls.firsts_of_the_first_turn()) - usual)
+        extra = max(0.0, statistics.fmean(call.cpu for call in calls.firsts_of_the_first_turn()) - usual)
         stages[size.rpartition("/")[0], role, stage].append(
-            _Told(Point(least, usual, len(later)), extra, _spread(later))
+            _Told(Point(least, usual, len(taken)), extra, _spread(taken))
         )
     cold: dict[Key, float] = {}
     costs = []
@@ -67,7 +72,7 @@ def stage_costs(
         costs.append(
             StageCost(
                 run=run, role=role, stage=stage, overhead=overhead, efficiency=efficiency, first=own.first,
-                cold=cold.setdefault((role, stage), own.first), spread=own.spread,
+                cold=cold.setdefault((role, stage), own.first), spread=own.spread, response=response,
             )
         )  # fmt: skip
     return costs
@@ -82,49 +87,43 @@ class _Told(NamedTuple):
     spread: tuple[float, ...]
 
 
-class _Call(NamedTuple):
-    start: float
-    """Emulated seconds."""
-    cpu: float
-
-
 class _Measured:
     """The calls of one stage of one size of a run."""
 
     def __init__(self) -> None:
-        self._calls: defaultdict[tuple[str, str], list[_Call]] = defaultdict(list)
-        """Those of each turn and node, in order."""
+        self._calls: defaultdict[tuple[str, str], list[tuple[float, Call]]] = defaultdict(list)
+        """Those of each turn and node, in order, with the emulated second at which each began."""
 
-    def add(self, turn: str, span: Span) -> None:
-        assert span.cpu is not None
-        self._calls[turn, span.node].append(_Call(span.start, span.cpu))
+    def add(self, where: tuple[str, str], start: float, call: Call) -> None:
+        """`where`: its turn and node."""
+        self._calls[where].append((start, call))
 
-    def firsts(self) -> list[float]:
-        return [calls[0].cpu for calls in self._calls.values()]
+    def firsts(self) -> list[Call]:
+        return [calls[0][1] for calls in self._calls.values()]
 
-    def firsts_of_the_first_turn(self) -> list[float]:
+    def firsts_of_the_first_turn(self) -> list[Call]:
         first, _ = next(iter(self._calls))
-        return [calls[0].cpu for (turn, _), calls in self._calls.items() if turn == first]
+        return [calls[0][1] for (turn, _), calls in self._calls.items() if turn == first]
 
-    def later(self) -> list[float]:
-        return [call.cpu for calls in self._calls.values() for call in calls[1:]]
+    def later(self) -> list[Call]:
+        return [call for calls in self._calls.values() for _, call in calls[1:]]
 
     def interval(self) -> float | None:
         """Emulated seconds from the start of a node's call to that of its next, their median; None where none has a
         next one."""
-        waits = [after.start - call.start for calls in self._calls.values() for call, after in pairwise(calls)]
+        waits = [after - before for calls in self._calls.values() for (before, _), (after, _) in pairwise(calls)]
         return statistics.median(waits) if waits else None
 
 
-def _later(own: _Measured, same: Iterable[_Measured]) -> list[float]:
-    """What calls like those of `own` take, all but the first: of those of the `same` work that come about as often."""
+def _later(own: _Measured, same: Iterable[_Measured]) -> list[Call]:
+    """Calls like those of `own`, all but the first: of those of the `same` work that come about as often."""
     interval = own.interval()
     return [
-        cpu
+        call
         for other in same
         if (wait := other.interval()) is not None
         and (interval is None or max(wait, interval) <= AS_OFTEN * min(wait, interval))
-        for cpu in other.later()
+        for call in other.later()
     ]
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from emulator import cgroup
 from emulator.errors import EdgebedError
 from emulator.interruption import Step
+from emulator.probe import probe
 from emulator.reference import WARM_UP, training_step
 from emulator.runtime.program import computation, sizer
 from emulator.system import keep_memory
@@ -32,7 +33,7 @@ LIFE_SECONDS = 180.0
 
 def line(step: Step) -> str:
     """What is printed of it, `parse` reads."""
-    return f"{STEP} {step.cores} {step.cpu}"
+    return f"{STEP} {step.cores} {step.cpu} {step.probe}"
 
 
 def parse(said: str) -> tuple[float, list[Step]]:
@@ -56,7 +57,7 @@ def main(arguments: list[str]) -> int:
         cores = _cores()
         cpu = _timed(step)
         if _cores() == cores:
-            sys.stdout.write(line(Step(cores, cpu)) + "\n")
+            sys.stdout.write(line(Step(cores, cpu, probe())) + "\n")
             sys.stdout.flush()
     return 0
 

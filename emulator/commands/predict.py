@@ -93,7 +93,9 @@ def _of_run(
     old = make_plan(recorded, host.core_flops, host.cores, virtual=True)
     if testbed is None:
         mine = this_host()
-        said = prediction.predict(recorded, mine, cost_model(recorded, mine, say=_say))
+        # What another host's cores did says nothing of this one's.
+        own = spans if (mine.cpu, mine.core_flops) == (host.cpu, host.core_flops) else ()
+        said = prediction.predict(recorded, mine, cost_model(recorded, mine, say=_say), measured=own)
         by_run = timeline.runs(spans)
         try:
             agreed = {run: compare(by_run[run], own, old.scale) for run, own in timeline.runs(said).items()}

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from emulator.errors import InputError
-from emulator.interruption import BRIEFLY, FOR_LONG, UNDISTURBED, Interruption, interruption
+from emulator.interruption import BRIEFLY, FOR_LONG, UNDISTURBED, Step
 from emulator.plan import Plan
 from emulator.runtime.containers import Containers
 from emulator.runtime.docker import ENVIRONMENT, NO_NEW_PRIVILEGES, confinement, find_image, node_user
@@ -29,11 +29,12 @@ UNDISTURBED_SECONDS, BRIEFLY_SECONDS, FOR_LONG_SECONDS = 0.5, 1.0, 6.0
 START_SECONDS = 60.0
 
 
-async def measure(plan: Plan) -> Interruption:
-    """What interruptions cost that which `plan`'s programs compute, in about a minute.
+async def measure(plan: Plan) -> tuple[float, list[Step]]:
+    """What `interruption.interruption` is told of: the kernel's tick, and what `plan`'s programs compute, with and
+    without quotas by turns, in about a minute.
 
     Where none of them says what that is (see `program.computation`), of the reference workload.
-    Raises `InputError` where there is no engine that can be used, `EdgebedError` where the quotas were not in force.
+    Raises `InputError` where there is no engine that can be used.
     """
     try:
         user = node_user()
@@ -55,8 +56,7 @@ async def measure(plan: Plan) -> Interruption:
                 await containers.throttle(NAME, bandwidth)
                 await asyncio.sleep(seconds)
             said = await containers.log(NAME)
-    tick, steps = parse(said)
-    return interruption(steps, tick)
+    return parse(said)
 
 
 def _computation(plan: Plan) -> list[str]:

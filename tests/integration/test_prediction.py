@@ -127,15 +127,30 @@ def test_a_prediction_stands_beside_every_measured_run(both: Both) -> None:
     assert all(row["measured_s"] and row["predicted_s"] for row in rows if row["stage"] != "wait")
 
 
-def test_the_virtual_run_is_what_was_predicted(both: Both) -> None:
-    measured, virtual = both.result("local")["algorithms"], both.result("virtual")["algorithms"]
+def test_the_virtual_run_is_what_was_predicted_but_for_the_speed_of_the_cores(both: Both) -> None:
+    """Without its probes it is predicted at the speed at which the host was calibrated, as a virtual run is."""
+    shutil.copytree(both.folder / "local", both.folder / "unprobed")
+    spans = [{name: value for name, value in span.items() if name != "probe"} for span in both.spans("local")]
+    (both.folder / "unprobed" / "timeline.jsonl").write_text("".join(json.dumps(span) + "\n" for span in spans))
+    told = edgebed("predict", "unprobed", "--json", cwd=both.folder)
+    assert told.status == 0, told.err
+    virtual, runs = both.result("virtual")["algorithms"], json.loads(told.out)["runs"]
     for name in ALGORITHMS:
         assert virtual[name]["predicted"] is None
         assert_close(
             virtual[name]["round_latency_s"]["mean"],
-            measured[name]["predicted"]["round_latency_s"]["mean"],
+            runs[name]["agreement"]["round_latency_s"]["mean"],
             what=f"mean round of {name}",
         )
+
+
+def test_next_to_each_computation_its_core_was_probed(both: Both) -> None:
+    computed = [span for span in both.spans("local") if span.get("mode")]
+    assert computed
+    assert all(span["probe"] > 0 for span in computed)
+    assert not any("probe" in span for span in both.spans("virtual"))
+    for one in both.result("local")["algorithms"].values():
+        assert 0.4 < one["predicted"]["slower"] < 2.5  # what else the host does
 
 
 def test_the_prediction_agrees_with_what_links_and_devices_promised(both: Both) -> None:

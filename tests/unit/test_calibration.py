@@ -18,7 +18,7 @@ from emulator.calibration import Calibration, Overheads, default_path, read, sub
 from emulator.cost import CostModel, StageCost
 from emulator.errors import InputError
 from emulator.host import Host
-from emulator.interruption import Interruption, Wait
+from emulator.interruption import BRIEFLY, FOR_LONG, LEAST_STEPS, UNDISTURBED, Step, interruption
 from emulator.library import load_experiment
 from emulator.plan import Plan
 from emulator.prediction import calibration_plan, cost_model
@@ -181,14 +181,17 @@ def test_a_calibration_that_does_not_know_interruptions_is_none_under_a_quota(
     write(path, made(of=of, cost=cost))
     with pytest.raises(InputError, match=r"mine.json: has nothing of what a CPU quota's interruptions cost: run"):
         cost_model(throttled.model_copy(update={"calibration": str(path)}), host)
-    found = Interruption(brief=Wait(seconds=0.003, cost=1e-4), long=Wait(seconds=0.06, cost=4e-4), tick=4e-3)
-    measured = [found]
+    free, brief, long = (
+        Step(held.cores, cpu, 5e-5) for held, cpu in ((UNDISTURBED, 0.010), (BRIEFLY, 0.0102), (FOR_LONG, 0.0125))
+    )
+    steps = [free, brief, free, long] * LEAST_STEPS + [free]
+    measured = [(4e-3, steps)]
 
-    async def measure(_: Plan) -> Interruption:
+    async def measure(_: Plan) -> tuple[float, list[Step]]:
         return measured.pop()
 
     monkeypatch.setattr("emulator.runtime.interruption.measure", measure)
-    whole = cost.model_copy(update={"interruption": found})
+    whole = cost.model_copy(update={"interruption": interruption(steps, 4e-3)})
     assert cost_model(throttled, host) == whole, "the stages are known"
     assert cost_model(throttled, host, make=False) == whole, "and now all is"
 

@@ -23,16 +23,18 @@ from emulator.interruption import (
     waiting,
 )
 from emulator.quota import LEAST_QUOTA, LONGEST_PERIOD, PERIOD, bandwidth
+from emulator.response import Response
 from tests.tolerance import assert_close
 
 SHARE, TICK = FOR_LONG.cores, 0.004
 LENGTH = at_a_time(FOR_LONG.quota, TICK)
-FREE = Step(1.0, 0.010)
-BRIEF = Step(BRIEFLY.cores, 0.0102)
+PROBE = 5e-5
+FREE = Step(1.0, 0.010, PROBE)
+BRIEF = Step(BRIEFLY.cores, 0.0102, PROBE)
 
 
 def throttled(cpu: float) -> Step:
-    return Step(SHARE, cpu)
+    return Step(SHARE, cpu, PROBE)
 
 
 def turns(free: Sequence[Step], held: Sequence[Step], times: int, brief: Sequence[Step] = (BRIEF,)) -> list[Step]:
@@ -119,10 +121,26 @@ def test_steps_are_compared_with_those_beside_them() -> None:
         for step in (FREE, BRIEF, FREE, throttled(0.0125))
         for step in (step._replace(cpu=step.cpu / speed),)
     ]
-    steps[7] = Step(SHARE, 0.1)
+    steps[7] = throttled(0.1)
     steps.append(FREE)
     found = interruption(steps, TICK)
     assert_close(found.lengthened(0.010, FOR_LONG), 0.0125, relative=0.01, what="the step")
+
+
+def test_steps_are_told_as_at_the_hosts_usual_speed() -> None:
+    """Of which the probes before and after each step tell."""
+    draw = random.Random(1)
+    steady = turns([FREE, FREE], [throttled(0.0125)] * 3, LEAST_STEPS)
+    probes = [PROBE * draw.choice([1.0, 1.44]) for _ in steady]
+    steps = [
+        Step(step.cores, step.cpu * math.pow(before * after / PROBE**2, 0.25), after)
+        for step, before, after in zip(steady, probes[:1] + probes, probes, strict=False)
+    ]
+    found = interruption(steps, TICK, Response(usual=PROBE, slope=0.5))
+    for held, cpu in ((FOR_LONG, 0.0125), (BRIEFLY, 0.0102)):
+        assert_close(found.lengthened(0.010, held), cpu, relative=1e-6, what=f"the step under {held}")
+    assert_close(found.spread[-1], 1.0, relative=1e-6, what="the most")
+    assert interruption(steps, TICK).spread[-1] > 1.01
 
 
 def test_some_calls_take_half_as_long_again() -> None:
@@ -136,7 +154,7 @@ def test_some_calls_take_half_as_long_again() -> None:
 @pytest.mark.parametrize("cores", [1.0, SHARE, math.inf])
 def test_a_quota_that_was_not_in_force_is_an_error(cores: float) -> None:
     with pytest.raises(EdgebedError, match=r"under a quota of .* there were 0, \d are needed"):
-        interruption([Step(cores, 0.01)] * 50, TICK)
+        interruption([Step(cores, 0.01, PROBE)] * 50, TICK)
 
 
 @pytest.mark.parametrize(("brief", "held"), [(BRIEF, FREE), (FREE, throttled(0.0125))])
@@ -146,7 +164,7 @@ def test_both_quotas_have_to_have_been_in_force(brief: Step, held: Step) -> None
 
 
 def test_steps_without_a_quota_or_with_another_tell_nothing() -> None:
-    strange = [Step(math.inf, 9.0), Step(0.5, 9.0)]
+    strange = [Step(math.inf, 9.0, PROBE), Step(0.5, 9.0, PROBE)]
     assert UNDISTURBED.cores == 1.0
     with pytest.raises(EdgebedError, match=r"there were 0, \d are needed"):
         interruption(turns(strange, [throttled(0.0125)], 20), TICK)

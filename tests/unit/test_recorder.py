@@ -14,8 +14,9 @@ PREDICTED = 1.0
 """Seconds of every computation."""
 
 
-def said_of(folder: Path, took: dict[str, float]) -> list[str]:
-    """What the reader is told where each run's computations took so many times what was predicted."""
+def said_of(folder: Path, took: dict[str, float], slower: dict[str, float] | None = None) -> list[str]:
+    """What the reader is told where each run's computations took so many times what was predicted, which was so many
+    times what it would have been at the speed at which the host was calibrated."""
     made = plan(algorithms=list(took))
     (client,) = (node for node in made.nodes if node.name == "client-1")
     with files.TimelineWriter(folder / files.TIMELINE) as writer:
@@ -26,7 +27,7 @@ def said_of(folder: Path, took: dict[str, float]) -> list[str]:
             recorder.entry(Span(run, 1, "client-1", "think", 0.0, ratio, cpu=cpu, mode="stretched"))
             recorder.finished(run, 1.0)
             predicted.append(Span(run, 1, "client-1", "think", 0.0, PREDICTED))
-        return recorder.drifts(predicted, made)
+        return recorder.drifts(predicted, made, slower or {})
 
 
 @pytest.mark.parametrize("took", [{"psl": 1.0, "sl": 1.0}, {"psl": 0.98, "sl": 1.05}, {"psl": 1.09}])
@@ -46,3 +47,10 @@ def test_a_host_that_is_slower_in_all_runs_is_so_in_each_and_not_between_them(tm
         "psl: its computations took 1.20 times",
         "sl: its computations took 1.25 times",
     ]
+
+
+def test_a_host_whose_cores_were_slow_is_named_though_the_prediction_knows_it(tmp_path: Path) -> None:
+    slow, between = said_of(tmp_path, {"psl": 1.0, "sl": 1.05}, {"psl": 1.3, "sl": 1.06})
+    assert slow.startswith("psl: by the probe next to each, its computations took 1.30 times the CPU time")
+    assert between.startswith("psl and sl: beside what this host was calibrated at")
+    assert "took 1.17 times the CPU time" in between  # 1.3 / (1.05 * 1.06)

@@ -9,7 +9,7 @@ from emulator.throttled import LONGEST_STEP, line, parse
 
 
 def test_what_is_printed_is_read_as_it_was_written() -> None:
-    steps = [Step(math.inf, 0.0123), Step(0.1, 1e-7)]
+    steps = [Step(math.inf, 0.0123, 5e-5), Step(0.1, 1e-7, 4.9e-5)]
     said = ["tick 0.004", "a library: step by step, tick by tick", *map(line, steps), ""]
     assert parse("\n".join(said)) == (0.004, steps)
 
