@@ -14,8 +14,8 @@ a calibration `a` is 0, `e` is 1 and memory no limit: every device reaches its p
 
 A CPU quota interrupts a computation, which makes it longer (see `interruption`).
 
-What was carried out is predicted at the speed that its cores had meanwhile: each call takes so
-many times as long as the probe next to it says (see `response`).
+What was carried out is predicted at the speed that its cores had meanwhile: each call takes as many times as long as
+the probes of that time say (see `speeds` and `response`).
 
 No two calls of a stage take the same: each takes `c` times a factor, one of those that were measured. Their mean is 1,
 or under a quota, where some calls take half as long again, their median. A round waits for the slowest of its clients,
@@ -161,7 +161,7 @@ class Charges:
         seed: int = 0,
         probes: Mapping[tuple[str, str], Sequence[float]] | None = None,
     ) -> None:
-        """`probes`: of each node's stage, those next to its calls in order, where the run has been carried out."""
+        """`probes`: what the probe took at the calls of each node's stage, in order, where the run was carried out."""
         self._model = model
         self._probes = probes or {}
         self._stages = {(c.role, c.stage): c for c in model.stages if c.run == run} if model else {}
