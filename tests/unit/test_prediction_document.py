@@ -12,7 +12,8 @@ from emulator.cli import cli
 from emulator.overrides import set_keys
 
 TEXT = (Path(__file__).parents[2] / "docs" / "prediction.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^edgebed .+$", TEXT, re.MULTILINE)
+BLOCKS = re.findall(r"^```text\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line]
 
 
 def test_there_are_commands() -> None:
