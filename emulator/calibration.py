@@ -17,7 +17,7 @@ from emulator.plan import Plan
 from emulator.runtime.program import subject_of
 from emulator.system import cache_folder
 
-SCHEMA = 5
+SCHEMA = 6
 """Raised whenever what is measured is no longer what it was."""
 
 

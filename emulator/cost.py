@@ -15,7 +15,7 @@ a calibration `a` is 0, `e` is 1 and memory no limit: every device reaches its p
 A CPU quota interrupts a computation, which makes it longer (see `interruption`).
 
 What was carried out is predicted at the speed that its cores had meanwhile: each call takes as many times as long as
-the probes of that time say (see `speeds` and `response`).
+the probe then took (see `probe` and `speeds`).
 
 No two calls of a stage take the same: each takes `c` times a factor, one of those that were measured. Their mean is 1,
 or under a quota, where some calls take half as long again, their median. A round waits for the slowest of its clients,
@@ -36,7 +36,6 @@ from emulator.cgroup import Bandwidth
 from emulator.errors import InputError
 from emulator.interruption import Interruption
 from emulator.node import Work
-from emulator.response import Response
 from emulator.units import SIZE, show
 
 NEARLY = 1e-6
@@ -64,8 +63,8 @@ class StageCost(BaseModel):
     """The same of the first call in the life of a node, which is in the first run."""
     spread: tuple[float, ...] = ()
     """What calls take beside their mean: equally likely factors of mean 1, rising; empty: all take the same."""
-    response: Response | None = None
-    """What it makes of the speed of its core; None: not measured."""
+    probe: float | None = Field(default=None, gt=0)
+    """CPU seconds of the probe where a call takes what is said here; None: not measured."""
 
 
 class CostModel(BaseModel):
@@ -81,9 +80,9 @@ class CostModel(BaseModel):
     interruption: Interruption | None = None
     """What CPU quotas cost; None: not measured."""
 
-    def response(self, run: str) -> Response | None:
-        """What that run's stages make of the speed of their cores: all the same. None: not measured."""
-        return next((stage.response for stage in self.stages if stage.run == run), None)
+    def probe(self, run: str) -> float | None:
+        """CPU seconds of the probe where that run's stages take what is said of them; None: not measured."""
+        return next((stage.probe for stage in self.stages if stage.run == run), None)
 
 
 class Hardware(NamedTuple):
@@ -199,9 +198,9 @@ class Charges:
             taken *= self._factor(node, stage, call, spread)
         if call == 0:
             taken += cost.cold if self._first_run else cost.first
-        if cost.response and (probes := self._probes.get((node, stage))):
+        if cost.probe and (probes := self._probes.get((node, stage))):
             # Where nodes may be late, there may have been fewer calls than are predicted.
-            taken *= cost.response.factor(probes[min(call, len(probes) - 1)])
+            taken *= probes[min(call, len(probes) - 1)] / cost.probe
         if interruption:
             taken = interruption.lengthened(taken, device.quota)
         return taken * device.slowdown

@@ -25,7 +25,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from emulator import quota
 from emulator.cgroup import Bandwidth
 from emulator.errors import EdgebedError
-from emulator.response import Call, Response
 
 UNDISTURBED = quota.bandwidth(1.0)
 BRIEFLY, FOR_LONG = quota.bandwidth(0.75), quota.bandwidth(0.04)
@@ -104,19 +103,17 @@ def waiting(bandwidth: Bandwidth, tick: float) -> float:
     return at_a_time(bandwidth.quota, tick) * (1 / bandwidth.cores - 1)
 
 
-def interruption(steps: list[Step], tick: float, response: Response | None = None) -> Interruption:
+def interruption(steps: list[Step], tick: float) -> Interruption:
     """Of steps under the quotas BRIEFLY and FOR_LONG, each turn of them between two of steps UNDISTURBED, where the
     kernel looks at quotas every `tick` seconds.
 
     Each is compared with those that come before and after it undisturbed, for a host's speed changes by the second, all
-    of them as they would have been at its usual speed, by the workload's `response` to it (None: as they were).
+    of them by the probe's time (see `probe`).
     Raises `EdgebedError` where they are too few to say.
     """
-    if response:
-        # A step may take seconds, of which the probe before it tells, too.
-        beside = [math.sqrt(before.probe * step.probe) for before, step in zip(steps[:1] + steps, steps, strict=False)]
-        told = zip(steps, beside, strict=True)
-        steps = [step._replace(cpu=response.at_usual(Call(step.cpu, probe))) for step, probe in told]
+    # A step may take seconds, of which the probe before it tells, too.
+    beside = [math.sqrt(before.probe * step.probe) for before, step in zip(steps[:1] + steps, steps, strict=False)]
+    steps = [step._replace(cpu=step.cpu / probe) for step, probe in zip(steps, beside, strict=True)]
     brief, long = _factors(steps, BRIEFLY), _factors(steps, FOR_LONG)
     usual = statistics.median(long)
     quantiles = statistics.quantiles(long, n=2 * FACTORS, method="inclusive")[::2]

@@ -130,8 +130,7 @@ def _interrupted(plan: Plan) -> tuple[float, list[Step]]:
 
 
 def _with_interruption(known: Calibration, tick: float, steps: list[Step]) -> Calibration:
-    response = known.cost.stages[0].response  # that of all
-    cost = known.cost.model_copy(update={"interruption": interruption(steps, tick, response)})
+    cost = known.cost.model_copy(update={"interruption": interruption(steps, tick)})
     return known.model_copy(update={"cost": cost})
 
 

@@ -16,7 +16,7 @@ from emulator.report.metrics import metrics_csv
 from emulator.report.progress import Progress
 from emulator.report.summary import Summary, summarise
 from emulator.retiming import replayed
-from emulator.speeds import sensed
+from emulator.speeds import sensed, times_as_long
 from emulator.timeline import Entry, Metric, Span
 from emulator.verdict import HostFacts
 
@@ -119,8 +119,8 @@ class Recorder:
         speed at which this host was calibrated; without those of which that is not known."""
         found = {}
         for run, spans in self._spans.items():
-            response = cost.response(run)
-            times = response.over(call for _, call in sensed(spans, self._scale)) if response else None
+            probe = cost.probe(run)
+            times = times_as_long((call for _, call in sensed(spans, self._scale)), probe) if probe else None
             if times is not None:
                 found[run] = times
         return found

@@ -2,7 +2,7 @@
 
 The same work in several runs, such as the clients' in most algorithms, is measured by all of them, the more often; but
 only by those in which it comes about as often: the longer a node waits, the less its caches still hold of what it needs
-next. What each call took is told beside the speed that its core had at the moment (see `response`).
+next. What each call took is told as at one speed of the cores, whatever it was at the moment (see `probe`).
 """
 
 import statistics
@@ -15,8 +15,7 @@ import numpy as np
 
 from emulator.cost import Point, StageCost, fit, roofline
 from emulator.node import Work
-from emulator.response import Call, Response
-from emulator.speeds import sensed
+from emulator.speeds import Call, sensed, usual
 from emulator.timeline import Span, runs
 
 Key = tuple[str, str]
@@ -52,17 +51,17 @@ def stage_costs(
     same: defaultdict[tuple[str, str, Work | str], list[_Measured]] = defaultdict(list)
     for (size, role, stage), calls in measured.items():
         same[role, stage, works[size].get((role, stage)) or size].append(calls)
-    response = Response.of([call for calls in alike for call in calls.later()] for alike in same.values())
+    probe = usual(call for calls in measured.values() for call in calls.later())
     stages: defaultdict[tuple[str, str, str], list[_Told]] = defaultdict(list)
     for (size, role, stage), calls in measured.items():
         work = works[size].get((role, stage))
         later = _later(calls, same[role, stage, work or size]) or calls.firsts()
-        taken = [response.at_usual(call) if response else call.cpu for call in later]
-        usual = statistics.fmean(_trimmed(taken))
+        taken = [call.where(probe) for call in later]
+        mean = statistics.fmean(_trimmed(taken))
         least = roofline(work, core_flops, bandwidth) if work else 0.0
-        extra = max(0.0, statistics.fmean(call.cpu for call in calls.firsts_of_the_first_turn()) - usual)
+        extra = max(0.0, statistics.fmean(call.where(probe) for call in calls.firsts_of_the_first_turn()) - mean)
         stages[size.rpartition("/")[0], role, stage].append(
-            _Told(Point(least, usual, len(taken)), extra, _spread(taken))
+            _Told(Point(least, mean, len(taken)), extra, _spread(taken))
         )
     cold: dict[Key, float] = {}
     costs = []
@@ -72,7 +71,7 @@ def stage_costs(
         costs.append(
             StageCost(
                 run=run, role=role, stage=stage, overhead=overhead, efficiency=efficiency, first=own.first,
-                cold=cold.setdefault((role, stage), own.first), spread=own.spread, response=response,
+                cold=cold.setdefault((role, stage), own.first), spread=own.spread, probe=probe,
             )
         )  # fmt: skip
     return costs

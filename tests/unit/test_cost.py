@@ -18,7 +18,6 @@ from emulator.cost import (
 from emulator.errors import InputError
 from emulator.interruption import Interruption, Wait
 from emulator.node import Work
-from emulator.response import Response
 from tests.tolerance import assert_close
 
 PI = Hardware(training=10e9, memory=1e9, slowdown=4.0)
@@ -105,9 +104,9 @@ def test_a_nodes_first_call_takes_longer_and_in_the_first_run_still_longer() -> 
 
 def test_a_call_takes_what_its_cores_speed_was_measured_to_make_of_it() -> None:
     """In order, of its own node and stage; where more is predicted than was measured, what was measured last."""
-    made = model(efficiency=0.5, response=Response(usual=5e-5, slope=0.5))
+    made = model(efficiency=0.5, probe=5e-5)
     usual = host_seconds(made.stages[0], WORK, made)
-    charges = Charges(made, "psl", probes={("a", "forward"): [5e-5, 2e-4], ("a", "backward"): [1.0]})
+    charges = Charges(made, "psl", probes={("a", "forward"): [5e-5, 1e-4], ("a", "backward"): [1.0]})
     for node, factor in (("a", 1.0), ("b", 1.0), ("a", 2.0), ("a", 2.0)):
         assert_close(charges.seconds(node, "client", "forward", WORK, HOST), factor * usual, what=node)
     unknown = Charges(model(efficiency=0.5), "psl", probes={("a", "forward"): [1.0]})

@@ -23,7 +23,6 @@ from emulator.interruption import (
     waiting,
 )
 from emulator.quota import LEAST_QUOTA, LONGEST_PERIOD, PERIOD, bandwidth
-from emulator.response import Response
 from tests.tolerance import assert_close
 
 SHARE, TICK = FOR_LONG.cores, 0.004
@@ -127,20 +126,21 @@ def test_steps_are_compared_with_those_beside_them() -> None:
     assert_close(found.lengthened(0.010, FOR_LONG), 0.0125, relative=0.01, what="the step")
 
 
-def test_steps_are_told_as_at_the_hosts_usual_speed() -> None:
+def test_steps_are_told_as_at_one_speed_of_the_host() -> None:
     """Of which the probes before and after each step tell."""
     draw = random.Random(1)
     steady = turns([FREE, FREE], [throttled(0.0125)] * 3, LEAST_STEPS)
     probes = [PROBE * draw.choice([1.0, 1.44]) for _ in steady]
     steps = [
-        Step(step.cores, step.cpu * math.pow(before * after / PROBE**2, 0.25), after)
+        Step(step.cores, step.cpu * math.sqrt(before * after) / PROBE, after)
         for step, before, after in zip(steady, probes[:1] + probes, probes, strict=False)
     ]
-    found = interruption(steps, TICK, Response(usual=PROBE, slope=0.5))
+    found = interruption(steps, TICK)
     for held, cpu in ((FOR_LONG, 0.0125), (BRIEFLY, 0.0102)):
         assert_close(found.lengthened(0.010, held), cpu, relative=1e-6, what=f"the step under {held}")
     assert_close(found.spread[-1], 1.0, relative=1e-6, what="the most")
-    assert interruption(steps, TICK).spread[-1] > 1.01
+    unknown = [step._replace(probe=PROBE) for step in steps]
+    assert interruption(unknown, TICK).spread[-1] > 1.01
 
 
 def test_some_calls_take_half_as_long_again() -> None:
