@@ -10,8 +10,8 @@ PIP_ARGS ?=
 demo: $(VENV)/.runs
 	$(BIN)/edgebed run demo $(ARGS)
 
-# Three at a time, for they wait more than they compute, those that take longest first (pytest's testpaths); but those that measure times one by one: others
-# would make them wait for a core.
+# Three at a time, for they wait more than they compute, those that take longest first (pytest's testpaths); but those
+# that measure times one by one: others would make them wait for a core.
 test: $(VENV)/.develops
 	$(BIN)/python -m pytest --numprocesses 3 --no-loadscope-reorder -m "not alone"
 	$(BIN)/python -m pytest -m alone

@@ -7,7 +7,7 @@ times as long as it does: where it takes p, c p / p0 of the CPU seconds c where 
 
 How much of that is so depends on what the other does. Beside one that keeps the vector units busy matrix products take
 up to 1.7 times as long, training 1.4; beside one that wants the caches it is copies that tell. Hence two kinds of work,
-and the geometric mean of both. As measured (a small CNN's training step on two cores of such a host, three minutes,
+and the geometric mean of both. As measured (a small CNN's training step on two cores of such a host, 80 seconds,
 means of five seconds each): training differed by 8 and 11 % (standard deviation), from what products made of it by 4.9
 and 5.0, from what this mean did by 2.6 and 2.2, and the power of it that would have fitted best was 0.94 and 1.11.
 """

@@ -6,9 +6,12 @@ probes that were taken on the host tell more, the nearer the more: each counts a
     1 / (seconds from it to the computation + NEAR times the computation's)
 
 and ELSEWHERE of that where another node took it, for a node stays on its core for a while. So a computation of
-milliseconds is told by its own probe for the most part, and a long one by those of all nodes meanwhile. What the same
-work took from one call to the next differed by 16 to 17 % in five demos (root mean square), beside that by 11 to 13,
-beside its own probe alone by 12 to 15; in three runs under quotas by 11 to 12 %, but beside its own probe by 20 to 22.
+milliseconds is told by its own probe for the most part, and a long one by those of all nodes meanwhile. By how much
+what the same work took differs from call to call (root mean square), as it is, beside that, beside its own probe alone:
+
+    four demos, milliseconds            13 to 17 %    9 to 11    10 to 13
+    VGG-16, 40 ms to a second           19            15         18
+    VGG-16 under quotas, a second       12            11         21
 """
 
 import math
