@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -20,6 +20,8 @@ from tests.integration.running import SECONDS, Command, Edgebed, Finished, edgeb
 from tests.tolerance import assert_close
 
 LINK = {"name": "wire", "source": "a test", "up": {"rate": "20 Mbit/s"}, "down": {"rate": "unlimited"}}
+SLOW = {**LINK, "up": {"rate": "2 Mbit/s"}}
+"""The upload takes 16 s: whatever a change of it takes to arrive, it arrives in the middle."""
 
 UPLOAD = """
 import asyncio, pathlib
@@ -40,7 +42,7 @@ async def client(node):
     pathlib.Path("sending").touch()
     await node.send("server", "upload", tensors={"x": np.zeros(4_000_000, np.uint8)})
 """
-"""One upload of 1.6 s; then both stay until the file `enough` is there."""
+"""One upload, of 1.6 s by `LINK`; then both stay until the file `enough` is there."""
 
 
 @pytest.fixture(autouse=True)
@@ -57,9 +59,9 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class Running:
     """A testbed of two that runs in `folder` until it is told that it is enough."""
 
-    def __init__(self, folder: Path, program: str = UPLOAD, **keys: Any) -> None:
+    def __init__(self, folder: Path, program: str = UPLOAD, link: dict[str, Any] = LINK, **keys: Any) -> None:
         self.folder = folder
-        experiment = write_experiment(folder, program, link=LINK, **keys)
+        experiment = write_experiment(folder, program, link=link, **keys)
         self.command = Command("run", experiment, "--out", "out", cwd=folder)
         self.command.wait_for(lambda: found.running(), "its control")
         (self.testbed,) = found.running()
@@ -73,6 +75,14 @@ class Running:
         """A command on the running testbed."""
         return edgebed(*arguments, cwd=self.folder)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+        if self.command.process.poll() is None:
+            self.finish()
+
     def finish(self) -> Finished:
         (self.folder / "enough").touch()
         return self.command.finish()
@@ -84,33 +94,31 @@ class Running:
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
-    one = Running(tmp_path)
-    yield one
-    one.http.close()
-    if one.command.process.poll() is None:
-        one.finish()
+    with Running(tmp_path) as one:
+        yield one
 
 
 # -- what a change does
 
 
 @pytest.mark.alone
-def test_a_rate_changed_in_the_middle_of_a_message_holds_from_then_on(running: Running) -> None:
-    running.wait_for("sending")
-    time.sleep(0.4)
-    answer = running.http.patch("/nodes/client", json={"link": {"up": {"rate": "8 Mbit/s"}}})
-    running.wait_for("received")
-    assert answer.status_code == 200
-    assert running.finish().status in (0, 3)
+def test_a_rate_changed_in_the_middle_of_a_message_holds_from_then_on(tmp_path: Path) -> None:
+    with Running(tmp_path, link=SLOW) as running:
+        running.wait_for("sending")
+        time.sleep(0.4)
+        answer = running.http.patch("/nodes/client", json={"link": {"up": {"rate": "20 Mbit/s"}}})
+        running.wait_for("received")
+        assert answer.status_code == 200
+        assert running.finish().status in (0, 3)
     (upload,) = running.spans("upload")
     at = answer.json()["at"]
     before = at - upload["start"]
-    assert 0 < before < upload["bytes"] * 8 / 20e6, "the change was not in the middle"
-    predicted = before + (upload["bytes"] * 8 - before * 20e6) / 8e6
+    assert 0 < before < upload["bytes"] * 8 / 2e6, "the change was not in the middle"
+    predicted = before + (upload["bytes"] * 8 - before * 2e6) / 20e6
     assert_close(upload["end"] - upload["start"], predicted, relative=0.02, what="seconds of the upload")
     (change,) = running.spans("link_change")
     assert (change["start"], change["end"], change["node"], change["round"]) == (at, at, "client", 1)
-    assert change["detail"] == "wire -> wire-changed (up 8 Mbit/s; down unlimited)"
+    assert change["detail"] == "wire -> wire-changed (up 20 Mbit/s; down unlimited)"
 
 
 def test_the_user_sees_what_runs_changes_it_and_puts_it_back(running: Running) -> None:
@@ -234,43 +242,43 @@ def test_without_a_testbed_the_commands_say_so(command: Edgebed, monkeypatch: py
 # -- segments
 
 
-@pytest.fixture
-def behind_a_cell(tmp_path: Path) -> Iterator[Running]:
-    """The client is in a segment, `cell`."""
+def cells(link: dict[str, Any]) -> dict[str, Any]:
+    """The testbed of two with the client in a segment, `cell`, of this link."""
     ends = [{"role": role, "device": "host", "link": LINK} for role in ("server", "client")]
-    testbed = {
+    return {
         "name": "cells",
-        "segments": {"cell": {"link": LINK}},
+        "segments": {"cell": {"link": link}},
         "nodes": [ends[0], {**ends[1], "segment": "cell"}],
     }
-    one = Running(tmp_path, testbed=testbed)
-    yield one
-    one.http.close()
-    if one.command.process.poll() is None:
-        one.finish()
+
+
+@pytest.fixture
+def behind_a_cell(tmp_path: Path) -> Iterator[Running]:
+    with Running(tmp_path, testbed=cells(LINK)) as one:
+        yield one
 
 
 @pytest.mark.alone
-def test_a_segments_rate_changed_in_the_middle_of_a_message_holds_from_then_on(behind_a_cell: Running) -> None:
-    running = behind_a_cell
-    running.wait_for("sending")
-    time.sleep(0.4)
-    changed = running.say("link", "cell", "--up", "8 Mbit/s")
-    running.wait_for("received")
-    assert (changed.status, changed.err) == (0, "")
-    end = running.finish()
-    assert end.status in (0, 3)
+def test_a_segments_rate_changed_in_the_middle_of_a_message_holds_from_then_on(tmp_path: Path) -> None:
+    with Running(tmp_path, testbed=cells(SLOW)) as running:
+        running.wait_for("sending")
+        time.sleep(0.4)
+        changed = running.say("link", "cell", "--up", "10 Mbit/s")
+        running.wait_for("received")
+        assert (changed.status, changed.err) == (0, "")
+        end = running.finish()
+        assert end.status in (0, 3)
     (upload,), (change,) = running.spans("upload"), running.spans("segment_change")
     at = change["start"]
     assert changed.out == (
-        f"cell: segment wire -> wire-changed (up 8 Mbit/s; down unlimited) at {at:.3f} s of tiny, round 1\n"
+        f"cell: segment wire -> wire-changed (up 10 Mbit/s; down unlimited) at {at:.3f} s of tiny, round 1\n"
     )
     assert f"note: {changed.out}" in end.err
     assert (change["end"], change["node"], change["round"], "due" in change) == (at, "cell", 1, False)
     before = at - upload["start"]
-    assert 0 < before < upload["bytes"] * 8 / 20e6, "the change was not in the middle"
+    assert 0 < before < upload["bytes"] * 8 / 2e6, "the change was not in the middle"
     # The link behind is a chunk later than the first: 16 KiB of the 4 MB.
-    predicted = before + (upload["bytes"] * 8 - before * 20e6) / 8e6
+    predicted = before + (upload["bytes"] * 8 - before * 2e6) / 10e6
     assert_close(upload["end"] - upload["start"], predicted, relative=0.02, what="seconds of the upload")
 
 
