@@ -1,8 +1,9 @@
 """What the stages of a host's calibration cost, in CPU seconds: from what each call was measured to take.
 
 The same work in several runs, such as the clients' in most algorithms, is measured by all of them, the more often; but
-only by those in which it comes about as often: the longer a node waits, the less its caches still hold of what it needs
-next. What each call took is told as at one speed of the cores, whatever it was at the moment (see `probe`).
+only by those in which it comes about as often, where it is short: the longer a node waits, the less its caches still
+hold of what it needs next. What each call took is told as at one speed of the cores, whatever it was at the moment (see
+`probe`).
 """
 
 import statistics
@@ -22,7 +23,9 @@ Key = tuple[str, str]
 """A role and a stage."""
 
 AS_OFTEN = 2.0
-"""Calls count as the same if the ones come at most so many times as often as the others."""
+"""Calls count as the same if the ones come at most so many times as often as the others,"""
+LONG = 0.02
+"""or take this many CPU seconds: filling a core's caches again takes some tenths of a millisecond."""
 TRIMMED = 0.1
 """The share of the measured times left out at either end, and one of three at least: what else the host did shows
 there, and that what is seldom done takes its time for a second time, too."""
@@ -115,8 +118,11 @@ class _Measured:
 
 
 def _later(own: _Measured, same: Iterable[_Measured]) -> list[Call]:
-    """Calls like those of `own`, all but the first: of those of the `same` work that come about as often."""
+    """Calls like those of `own`, all but the first: of those of the `same` work that come about as often, or of all
+    where that makes no difference."""
     interval = own.interval()
+    if interval is not None and statistics.median(call.cpu for call in own.later()) >= LONG:
+        interval = None
     return [
         call
         for other in same

@@ -1,3 +1,5 @@
+import pytest
+
 from emulator.node import Work
 from emulator.stage_costs import stage_costs
 from emulator.timeline import Span
@@ -107,16 +109,17 @@ def test_what_was_computed_while_its_core_was_slow_is_told_as_at_its_usual_speed
         assert_close(stage.spread[-1], 1.0, relative=1e-6, what="the most")
 
 
-def test_calls_that_come_more_seldom_are_measured_by_themselves() -> None:
-    """Caches empty meanwhile."""
+@pytest.mark.parametrize(("cpu", "told"), [(0.008, (1.25, 1.25, 2.0)), (0.1, (1.5, 1.5, 1.5))])
+def test_short_calls_that_come_more_seldom_are_measured_by_themselves(cpu: float, told: tuple[float, ...]) -> None:
+    """Caches empty meanwhile, which long ones have soon filled again."""
     spans = [
-        Span(f"{run}/0", number, "client-1", "think", number * wait, number * wait + cpu, cpu=cpu, mode="stretched")
-        for run, wait, cpu in (("psl/0", 1.0, 0.3), ("sfl/0", 1.9, 0.5), ("sl/0", 9.0, 0.7))
+        Span(f"{run}/0", number, "client-1", "think", number * wait, number * wait + cpu, cpu=cpu * times)
+        for run, wait, times in (("psl/0", 1.0, 1.0), ("sfl/0", 1.9, 1.5), ("sl/0", 9.0, 2.0))
         for number in range(1, 6)
     ]
     works = {run: {("client", "think"): Work(1e9)} for run in ("psl/0", "sfl/0", "sl/0")}
     found = stage_costs(spans, ROLES, works, core_flops=1e10, bandwidth=1e12)
-    for stage, (run, took) in zip(found, (("psl", 0.4), ("sfl", 0.4), ("sl", 0.7)), strict=True):
-        assert stage.run == run
+    for stage, (run, times) in zip(found, zip(works, told, strict=True), strict=True):
+        assert stage.run == run.partition("/")[0]
         assert stage.efficiency is not None
-        assert_close(0.1 / stage.efficiency, took, what=run)
+        assert_close(0.1 / stage.efficiency, cpu * times, what=run)
