@@ -276,13 +276,13 @@ def subject(config: Mapping[str, Any]) -> str:
 def sizes(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Configurations of the same subject and ever less work, this one first: the batch is halved each time.
 
-    Nothing is evaluated, nobody is left out, and SFL averages in every other round, so that a few rounds have every
-    stage in them.
+    Nothing is evaluated, nobody is left out, and SFL averages in every round, so that a few rounds have every stage in
+    them, several times.
     """
     batch = read(config).workload.batch_size
     workload = {**config["workload"], "evaluate": {"every": 2**30, "samples": 1}, "participation": None}
     options = dict(workload.get("algorithms", {}))
-    workload["algorithms"] = {**options, "sfl": {**options.get("sfl", {}), "interval": 2}}
+    workload["algorithms"] = {**options, "sfl": {**options.get("sfl", {}), "interval": 1}}
     found = []
     while batch >= 1:
         found.append({**config, "workload": {**workload, "batch_size": batch}})

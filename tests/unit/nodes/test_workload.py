@@ -173,5 +173,5 @@ def test_sizes_halve_the_batch_and_have_every_stage_in_few_rounds():
     assert [one["workload"]["batch_size"] for one in found] == [12, 6, 3, 1]
     for made in found:
         settings = read(made)
-        assert settings.options.rounds_between([1000], 12) == 2
+        assert settings.options.rounds_between([1000], 12) == 1
         assert settings.workload.evaluate.every > 1000
