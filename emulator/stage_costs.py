@@ -23,9 +23,10 @@ Key = tuple[str, str]
 """A role and a stage."""
 
 AS_OFTEN = 2.0
-"""Calls count as the same if the ones come at most so many times as often as the others,"""
+"""Short calls count as the same if the ones come at most so many times as often as the others."""
 LONG = 0.02
-"""or take this many CPU seconds: filling a core's caches again takes some tenths of a millisecond."""
+"""CPU seconds from which on calls count as the same however often they come: to fill a core's caches again takes one or
+two tenths of a millisecond (4 % of the demo's few)."""
 TRIMMED = 0.1
 """The share of the measured times left out at either end, and one of three at least: what else the host did shows
 there, and that what is seldom done takes its time for a second time, too."""
